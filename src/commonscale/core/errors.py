@@ -1,0 +1,97 @@
+"""Every error and warning of Commonscale.
+
+    CommonscaleError
+    ├── MissingExtraError (ImportError)         an optional package is not installed
+    ├── InvalidInputError (ValueError)          an argument or a vector cannot be used
+    │   ├── UnknownScoreKindError               a score kind or store whose numbers have no known meaning
+    │   └── ScoreOutOfRangeError                a number that the named score kind can never give
+    ├── NotCalibratedError (RuntimeError)       a modality is searched that the calibration does not cover
+    ├── CalibrationMismatchError (ValueError)   calibrated for another encoder or dimension
+    ├── FileFormatError (ValueError)            a file is damaged, foreign or from a newer version
+    ├── ImageError (ValueError)                 one picture cannot be read, is refused or is too large
+    └── SourceError (RuntimeError)              a store or retriever broke the contract of a source
+
+    CommonscaleWarning (UserWarning)
+    ├── FewQuestionsWarning                     statistics from too few questions, with their standard error
+    ├── DegenerateStatisticsWarning             zero variance, or a modality without documents
+    ├── TruncationWarning                       texts were cut at the encoder's limit, with a count
+    └── SkippedImageWarning                     pictures that could not be read were left out, with reasons
+
+Each message says what was given, what was needed and what to do.
+"""
+
+
+class CommonscaleError(Exception):
+    """Base of every error that Commonscale raises on purpose."""
+
+
+class MissingExtraError(CommonscaleError, ImportError):
+    """An optional package is missing; the last line of the message is the command that installs it.
+
+    Attributes:
+        package: the import name that was not found.
+        extra: the extra of Commonscale that brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(
+            f"This part of commonscale needs the package {package!r}, which is not installed. Run:\n"
+            f"pip install 'commonscale[{extra}]'"
+        )
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        return type(self), (self.package, self.extra)
+
+
+class InvalidInputError(CommonscaleError, ValueError):
+    """An argument, an array or a setting cannot be used as given."""
+
+
+class UnknownScoreKindError(InvalidInputError):
+    """A score has no known meaning, so it cannot be turned into a cosine."""
+
+
+class ScoreOutOfRangeError(InvalidInputError):
+    """A score lies outside the range of its kind: the kind is wrong, or the vectors are not of unit norm."""
+
+
+class NotCalibratedError(CommonscaleError, RuntimeError):
+    """A modality has no statistics yet, so its cosines have no place on the common scale."""
+
+
+class CalibrationMismatchError(CommonscaleError, ValueError):
+    """A calibration belongs to another encoder, dimension or score kind than the one in use."""
+
+
+class FileFormatError(CommonscaleError, ValueError):
+    """A file is damaged, is not what its name says, or was written by a newer version."""
+
+
+class ImageError(CommonscaleError, ValueError):
+    """A picture cannot be read, is refused, or is too large to be decoded safely."""
+
+
+class SourceError(CommonscaleError, RuntimeError):
+    """A source returned something that its contract forbids: missing scores, NaN, unequal lengths."""
+
+
+class CommonscaleWarning(UserWarning):
+    """Base of every warning that Commonscale gives."""
+
+
+class FewQuestionsWarning(CommonscaleWarning):
+    """Statistics rest on too few questions to be stable."""
+
+
+class DegenerateStatisticsWarning(CommonscaleWarning):
+    """Statistics have no spread, or a modality has none because it holds no documents."""
+
+
+class TruncationWarning(CommonscaleWarning):
+    """Texts were longer than the encoder reads and have been cut."""
+
+
+class SkippedImageWarning(CommonscaleWarning):
+    """Pictures that could not be read have been left out."""

@@ -1,0 +1,138 @@
+"""The bank of unlabeled questions and their pseudo-positive samples (Eq. 3-4)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from commonscale.core.errors import DegenerateStatisticsWarning, FewQuestionsWarning, InvalidInputError
+from commonscale.core.sources import checked_search
+from commonscale.core.statistics import STABLE_COUNT, ModalityStatistics
+from commonscale.core.types import Floats, Modality, Question, Source
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BestHits:
+    """Each banked question's pseudo-positive in one modality.
+
+    Attributes:
+        ids: the best hit's document id per question, None where the source found nothing.
+        cosines: its cosine (C,), NaN where the source found nothing.
+    """
+
+    ids: tuple[str | None, ...]
+    cosines: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuestionBank:
+    """Unlabeled questions with, for every modality, the best hit's id and cosine.
+
+    The pseudo-positive of question q in modality m is its nearest document in m (Yamashita et al. 2025,
+    Eq. 3); the cosines of these pairs stand in for those of labeled pairs (Eq. 4).
+
+    Attributes:
+        questions: the questions, embedded; their wording may be empty.
+        best: the best hits by modality.
+    """
+
+    questions: tuple[Question, ...]
+    best: Mapping[Modality, BestHits]
+
+    @classmethod
+    def fit(cls, questions: Sequence[Question], sources: Mapping[Modality, Source]) -> QuestionBank:
+        """Search the best hit of every question in every modality, one batch per modality.
+
+        Args:
+            questions: at least one. Repeated ones are kept: a question asked often counts often.
+            sources: one source per modality.
+
+        Returns:
+            The bank.
+
+        Raises:
+            InvalidInputError: if there is no question or no source.
+            SourceError: if a source breaks its contract.
+        """
+        if not questions:
+            raise InvalidInputError("calibration needs unlabeled questions, got none")
+        if not sources:
+            raise InvalidInputError("calibration needs at least one source, got none")
+        best: dict[Modality, BestHits] = {}
+        for modality, source in sources.items():
+            found = checked_search(source, questions, 1, modality)
+            ids = tuple(candidates.ids[0] if len(candidates.ids) else None for candidates in found)
+            cosines = [candidates.cosines[0] if len(candidates.ids) else np.nan for candidates in found]
+            best[modality] = BestHits(ids, np.array(cosines, dtype=np.float64))
+        return cls(tuple(questions), best)
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def statistics(self) -> dict[Modality, ModalityStatistics]:
+        """Compute each modality's statistics from its best hits (Eq. 3-4).
+
+        Questions that found nothing in a modality are left out of it; a modality in which no question found
+        anything is absent from the result, with a ``DegenerateStatisticsWarning``. Fewer than 30 different
+        questions give a ``FewQuestionsWarning`` that states the standard error.
+
+        Returns:
+            Statistics by modality, in the order of the sources.
+        """
+        result: dict[Modality, ModalityStatistics] = {}
+        distinct = self._count_distinct()
+        for modality, hits in self.best.items():
+            cosines = hits.cosines[~np.isnan(hits.cosines)]
+            if cosines.size == 0:
+                warnings.warn(
+                    f"modality {modality!r} returned no document for any of {len(self)} questions, so it has no "
+                    f"statistics; add its documents and calibrate again before searching it",
+                    DegenerateStatisticsWarning,
+                    stacklevel=3,
+                )
+                continue
+            result[modality] = statistics = ModalityStatistics.fit(cosines)
+            warn_if_unstable(modality, statistics, distinct=min(distinct, statistics.count), stacklevel=4)
+        return result
+
+    def _count_distinct(self) -> int:
+        """Count different questions, by their vectors where they have one, else by their wording."""
+        keys = set()
+        for question in self.questions:
+            vectors = {"": question.vector, **question.vectors}
+            bytes_by_modality = [(m, v.tobytes()) for m, v in vectors.items() if v is not None]
+            keys.add(tuple(bytes_by_modality) or question.text)
+        return len(keys)
+
+
+def warn_if_unstable(
+    modality: Modality, statistics: ModalityStatistics, *, distinct: int, stacklevel: int
+) -> None:
+    """Warn when statistics rest on too few questions or have no spread.
+
+    Args:
+        modality: whose statistics.
+        statistics: the statistics.
+        distinct: how many different questions they come from.
+        stacklevel: as for ``warnings.warn``, from here.
+    """
+    if distinct < STABLE_COUNT:
+        error = statistics.standard_error
+        warnings.warn(
+            f"the statistics of modality {modality!r} rest on {distinct} different questions "
+            f"(mean cosine {statistics.mean:.4f}, standard error {error:.4f}, which moves its scores by "
+            f"{error / statistics.scale:.2f} standard deviations); give at least {STABLE_COUNT}, better 100",
+            FewQuestionsWarning,
+            stacklevel=stacklevel,
+        )
+    if statistics.scale != statistics.std:
+        warnings.warn(
+            f"the best cosines of modality {modality!r} do not vary (std {statistics.std:.1e} over "
+            f"{statistics.count} questions): its scores are cosine minus mean, not divided; "
+            f"give more, and different, questions",
+            DegenerateStatisticsWarning,
+            stacklevel=stacklevel,
+        )

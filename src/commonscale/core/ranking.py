@@ -1,0 +1,111 @@
+"""Merging modalities on the common scale, with quotas that balance them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from commonscale.core.errors import InvalidInputError
+from commonscale.core.types import Modality
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """How many hits of each modality a ranking must and may hold.
+
+    Attributes:
+        minimum: at least this many of a modality, as far as it has them, even if others score higher.
+        maximum: at most this many of a modality, even if fewer than k hits come out.
+    """
+
+    minimum: Mapping[Modality, int] = field(default_factory=dict)
+    maximum: Mapping[Modality, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, limits in (("minimum", self.minimum), ("maximum", self.maximum)):
+            for modality, count in limits.items():
+                if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                    raise InvalidInputError(f"{name}[{modality!r}] must be an integer >= 0, got {count!r}")
+        for modality, least in self.minimum.items():
+            most = self.maximum.get(modality)
+            if most is not None and least > most:
+                raise InvalidInputError(f"minimum[{modality!r}] is {least}, above its maximum of {most}")
+
+    def __bool__(self) -> bool:
+        return bool(self.minimum) or bool(self.maximum)
+
+    def check(self, k: int, known: Iterable[Modality] | None = None) -> None:
+        """Check the quotas against a number of hits and the modalities that exist.
+
+        Args:
+            k: how many hits will be asked for.
+            known: the modalities there are; None if any label may come.
+
+        Raises:
+            InvalidInputError: if the minima add up to more than ``k``, or a modality does not exist.
+        """
+        total = sum(self.minimum.values())
+        if total > k:
+            raise InvalidInputError(f"the minima {dict(self.minimum)} add up to {total}, more than the {k} hits asked for")
+        if known is not None:
+            labels = list(known)
+            for modality in (*self.minimum, *self.maximum):
+                if modality not in labels:
+                    raise InvalidInputError(f"quota for unknown modality {modality!r}; there are {labels}")
+
+
+def select(items: Sequence[T], k: int, quotas: Quotas, modality_of: Callable[[T], Modality]) -> list[T]:
+    """Choose up to ``k`` of ranked items under quotas, keeping their order.
+
+    First every modality's minimum is filled with its best items, then the rest goes to the best items of
+    any modality that is below its maximum. Among all choices that respect the quotas this one has the
+    highest scores: its sorted scores are, place by place, at least those of any other choice.
+
+    Args:
+        items: best first.
+        k: how many to choose at most.
+        quotas: minimum and maximum per modality.
+        modality_of: tells an item's modality.
+
+    Returns:
+        The chosen items in the order of ``items``; fewer than ``k`` if items or maxima run out.
+    """
+    if not quotas:
+        return list(items[:k])
+    modalities = [modality_of(item) for item in items]
+    taken: dict[Modality, int] = {}
+    chosen: set[int] = set()
+    for index, modality in enumerate(modalities):
+        if taken.get(modality, 0) < quotas.minimum.get(modality, 0) and len(chosen) < k:
+            taken[modality] = taken.get(modality, 0) + 1
+            chosen.add(index)
+    for index, modality in enumerate(modalities):
+        if len(chosen) >= k:
+            break
+        if index not in chosen and taken.get(modality, 0) < quotas.maximum.get(modality, k):
+            taken[modality] = taken.get(modality, 0) + 1
+            chosen.add(index)
+    return [items[index] for index in sorted(chosen)]
+
+
+def first_of_each(items: Iterable[T], key: Callable[[T], Hashable]) -> list[T]:
+    """Keep the first item of every key: of a ranked list, the best.
+
+    Args:
+        items: best first.
+        key: what identifies an item, such as its id.
+
+    Returns:
+        The items whose key did not occur before them.
+    """
+    seen: set[Hashable] = set()
+    kept = []
+    for item in items:
+        identity = key(item)
+        if identity not in seen:
+            seen.add(identity)
+            kept.append(item)
+    return kept

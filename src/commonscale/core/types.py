@@ -1,0 +1,139 @@
+"""The vocabulary of every signature: modality, question, candidates, hit, ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, overload, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from commonscale.core.errors import InvalidInputError
+
+Modality: TypeAlias = str
+"""A label such as ``"text"`` or ``"image"``; any set of labels works."""
+
+Vector: TypeAlias = npt.NDArray[np.float32]
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+TEXT: Modality = "text"
+IMAGE: Modality = "image"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A question, embedded once and ready for every source.
+
+    Attributes:
+        text: its wording; empty if only the vector is known.
+        vector: its embedding (d,), searched in every modality that has no vector of its own.
+        vectors: embeddings by modality, where modalities have encoders of their own.
+    """
+
+    text: str = ""
+    vector: Vector | None = None
+    vectors: Mapping[Modality, Vector] = field(default_factory=dict)
+
+    def vector_for(self, modality: Modality) -> Vector:
+        """Give the embedding (d,) to search ``modality`` with.
+
+        Raises:
+            InvalidInputError: if the question has no embedding for it.
+        """
+        vector = self.vectors.get(modality, self.vector)
+        if vector is None:
+            raise InvalidInputError(
+                f"question {self.text!r} has no vector for modality {modality!r}; "
+                f"give Question(vector=...) or Question(vectors={{{modality!r}: ...}})"
+            )
+        return vector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """What one source found for one question, best first.
+
+    Attributes:
+        ids: document ids, unique within the source.
+        cosines: true cosines (n,) of question and document, descending.
+        payloads: what the framework needs of each hit (a node, a document), or None.
+    """
+
+    ids: Sequence[str]
+    cosines: Floats
+    payloads: Sequence[Any] | None = None
+
+
+@runtime_checkable
+class Source(Protocol):
+    """One modality's search: the only thing that Commonscale asks of a vector store.
+
+    A source may also have ``async def asearch(questions, k)`` with the same meaning; where it is missing,
+    asynchronous searches run ``search`` in a thread.
+    """
+
+    def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
+        """Find the ``k`` documents closest to each question.
+
+        Args:
+            questions: one or many; a source should answer them in one batch where its store can.
+            k: how many hits per question, at least 1.
+
+        Returns:
+            One ``Candidates`` per question with ``min(k, documents)`` hits, best first.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One document in a ranking.
+
+    Attributes:
+        id: the document's id.
+        modality: the modality it was found in.
+        cosine: raw cosine with the question, in [-1, 1].
+        score: place on the common scale: standard deviations above the modality's mean (Eq. 2). Without
+            standardization (``raw=True``) it is the cosine.
+        payload: the framework's node or document, if the source gave one.
+    """
+
+    id: str
+    modality: Modality
+    cosine: float
+    score: float
+    payload: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking(Sequence[Hit]):
+    """The hits of one question, best first; a sequence of ``Hit``.
+
+    Attributes:
+        hits: the hits in order.
+    """
+
+    hits: tuple[Hit, ...]
+
+    @property
+    def ids(self) -> list[str]:
+        """The documents' ids in ranked order."""
+        return [hit.id for hit in self.hits]
+
+    def of(self, modality: Modality) -> list[Hit]:
+        """Give the hits of one modality, in ranked order."""
+        return [hit for hit in self.hits if hit.modality == modality]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Hit, ...]: ...
+    def __getitem__(self, index: int | slice) -> Hit | tuple[Hit, ...]:
+        return self.hits[index]
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
