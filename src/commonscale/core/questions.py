@@ -108,9 +108,7 @@ class QuestionBank:
         return len(keys)
 
 
-def warn_if_unstable(
-    modality: Modality, statistics: ModalityStatistics, *, distinct: int, stacklevel: int
-) -> None:
+def warn_if_unstable(modality: Modality, statistics: ModalityStatistics, *, distinct: int, stacklevel: int) -> None:
     """Warn when statistics rest on too few questions or have no spread.
 
     Args:

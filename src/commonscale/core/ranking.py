@@ -49,7 +49,9 @@ class Quotas:
         """
         total = sum(self.minimum.values())
         if total > k:
-            raise InvalidInputError(f"the minima {dict(self.minimum)} add up to {total}, more than the {k} hits asked for")
+            raise InvalidInputError(
+                f"the minima {dict(self.minimum)} add up to {total}, more than the {k} hits asked for"
+            )
         if known is not None:
             labels = list(known)
             for modality in (*self.minimum, *self.maximum):

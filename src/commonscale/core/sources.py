@@ -13,9 +13,7 @@ from commonscale.core.errors import SourceError
 from commonscale.core.types import Candidates, Modality, Question, Source
 
 
-def checked_search(
-    source: Source, questions: Sequence[Question], k: int, modality: Modality
-) -> Sequence[Candidates]:
+def checked_search(source: Source, questions: Sequence[Question], k: int, modality: Modality) -> Sequence[Candidates]:
     """Search a source and check its answer.
 
     Args:
@@ -48,9 +46,7 @@ async def checked_asearch(
     return check_candidates(found, len(questions), k, modality)
 
 
-def check_candidates(
-    found: Sequence[Candidates], expected: int, k: int, modality: Modality
-) -> Sequence[Candidates]:
+def check_candidates(found: Sequence[Candidates], expected: int, k: int, modality: Modality) -> Sequence[Candidates]:
     """Check what a source returned: a wrong answer must not become a silently wrong ranking.
 
     Args:

@@ -1,0 +1,1 @@
+"""The method itself: numpy only, knowing no framework."""

@@ -1,0 +1,275 @@
+"""Searching all modalities at once and ranking the hits on the common scale."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from commonscale.core.calibration import Calibration, Provenance
+from commonscale.core.errors import CalibrationMismatchError, InvalidInputError, NotCalibratedError
+from commonscale.core.questions import QuestionBank
+from commonscale.core.ranking import Quotas, first_of_each, select
+from commonscale.core.sources import checked_asearch, checked_search
+from commonscale.core.types import Candidates, Hit, Modality, Question, Ranking, Source
+
+Found = dict[Modality, Sequence[Candidates]]
+
+
+class JointSearch:
+    """Exact joint search over one source per modality.
+
+    Standardizing is increasing within a modality, so the best k documents of all are among the best k of
+    each modality: searching each source for k hits and merging them on the common scale gives the exact
+    joint top k (for sources that are exact). Ties go to the modality named first, then to the source's own
+    order. A document found in several modalities (a captioned picture) is ranked once, at its best score.
+
+    Safe to use from several threads: every search reads the calibration once, so one that is swapped in
+    meanwhile serves the next search, and no ranking mixes two.
+
+    Attributes:
+        sources: one source per modality; the order breaks ties.
+        provenance: where each modality's cosines come from, as far as it is known.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[Modality, Source],
+        calibration: Calibration | None = None,
+        *,
+        provenance: Mapping[Modality, Provenance] | None = None,
+    ) -> None:
+        """Set up the search.
+
+        Args:
+            sources: one source per modality, at least one.
+            calibration: the common scale; without it only ``raw=True`` searches work until ``calibrate``.
+            provenance: encoder, dimension and score kind by modality; a calibration that disagrees is refused.
+
+        Raises:
+            InvalidInputError: if there is no source.
+            CalibrationMismatchError: if the calibration belongs to another encoder, dimension or score kind.
+        """
+        if not sources:
+            raise InvalidInputError("a joint search needs at least one source, got none")
+        self.sources = dict(sources)
+        self.provenance = dict(provenance or {})
+        self._calibration: Calibration | None = None
+        self.calibration = calibration
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The common scale in use; assigning another one takes effect with the next search."""
+        return self._calibration
+
+    @calibration.setter
+    def calibration(self, calibration: Calibration | None) -> None:
+        if calibration is not None:
+            for modality in self.sources:
+                calibration.check(modality, self.provenance.get(modality, Provenance()))
+        self._calibration = calibration
+
+    def calibrate(self, questions: Sequence[Question]) -> Calibration:
+        """Fit the common scale on unlabeled questions and use it from now on (Eq. 3-4).
+
+        Args:
+            questions: questions as users ask them, embedded; no labels. At least one, better 100 or more.
+
+        Returns:
+            The calibration.
+
+        Raises:
+            InvalidInputError: if there are no questions or no documents.
+            SourceError: if a source breaks its contract; the calibration in use then stays.
+        """
+        calibration = Calibration.from_bank(QuestionBank.fit(questions, self.sources), self.provenance)
+        self.calibration = calibration
+        return calibration
+
+    def search(
+        self,
+        question: Question,
+        k: int,
+        *,
+        minimum: Mapping[Modality, int] | None = None,
+        maximum: Mapping[Modality, int] | None = None,
+        raw: bool = False,
+    ) -> Ranking:
+        """Rank the documents of all modalities for one question.
+
+        Args:
+            question: the question, embedded.
+            k: how many hits, at least 1.
+            minimum: at least this many hits of a modality, if it has them.
+            maximum: at most this many hits of a modality.
+            raw: rank by raw cosine instead, for comparison.
+
+        Returns:
+            The best hits, best first: ``k``, or all documents if there are fewer.
+
+        Raises:
+            NotCalibratedError: if a modality with hits has no statistics.
+            CalibrationMismatchError: if the question's vector has another dimension than calibrated.
+            InvalidInputError: if ``k`` or a quota cannot be used.
+            SourceError: if a source breaks its contract.
+        """
+        return self.search_batch([question], k, minimum=minimum, maximum=maximum, raw=raw)[0]
+
+    def search_batch(
+        self,
+        questions: Sequence[Question],
+        k: int,
+        *,
+        minimum: Mapping[Modality, int] | None = None,
+        maximum: Mapping[Modality, int] | None = None,
+        raw: bool = False,
+    ) -> list[Ranking]:
+        """Rank the documents of all modalities for many questions, one batch per source.
+
+        Arguments and errors are those of ``search``; no questions give no rankings.
+        """
+        quotas, scale = self._prepare(questions, k, minimum, maximum, raw)
+        if not questions:
+            return []
+        depth = k
+        found = {m: checked_search(s, questions, depth, m) for m, s in self.sources.items()}
+        rankings = _rank(found, len(questions), k, quotas, scale)
+        while short := _unfilled(found, rankings, k, quotas, depth):
+            depth *= 2
+            subset = [questions[i] for i in short]
+            deeper = {m: checked_search(s, subset, depth, m) for m, s in self.sources.items()}
+            _replace(found, rankings, short, deeper, _rank(deeper, len(short), k, quotas, scale))
+        return rankings
+
+    async def asearch(
+        self,
+        question: Question,
+        k: int,
+        *,
+        minimum: Mapping[Modality, int] | None = None,
+        maximum: Mapping[Modality, int] | None = None,
+        raw: bool = False,
+    ) -> Ranking:
+        """As ``search``, with the sources searched concurrently and off the event loop."""
+        rankings = await self.asearch_batch([question], k, minimum=minimum, maximum=maximum, raw=raw)
+        return rankings[0]
+
+    async def asearch_batch(
+        self,
+        questions: Sequence[Question],
+        k: int,
+        *,
+        minimum: Mapping[Modality, int] | None = None,
+        maximum: Mapping[Modality, int] | None = None,
+        raw: bool = False,
+    ) -> list[Ranking]:
+        """As ``search_batch``, with the sources searched concurrently and off the event loop."""
+        quotas, scale = self._prepare(questions, k, minimum, maximum, raw)
+        if not questions:
+            return []
+        depth = k
+        found = await self._agather(questions, depth)
+        rankings = _rank(found, len(questions), k, quotas, scale)
+        while short := _unfilled(found, rankings, k, quotas, depth):
+            depth *= 2
+            deeper = await self._agather([questions[i] for i in short], depth)
+            _replace(found, rankings, short, deeper, _rank(deeper, len(short), k, quotas, scale))
+        return rankings
+
+    async def _agather(self, questions: Sequence[Question], k: int) -> Found:
+        searches = (checked_asearch(s, questions, k, m) for m, s in self.sources.items())
+        return dict(zip(self.sources, await asyncio.gather(*searches), strict=True))
+
+    def _prepare(
+        self,
+        questions: Sequence[Question],
+        k: int,
+        minimum: Mapping[Modality, int] | None,
+        maximum: Mapping[Modality, int] | None,
+        raw: bool,
+    ) -> tuple[Quotas, Calibration | None]:
+        """Check the arguments and read the calibration once, for the whole search."""
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise InvalidInputError(f"k must be an integer of at least 1, got {k!r}")
+        quotas = Quotas(minimum or {}, maximum or {})
+        quotas.check(k, self.sources)
+        scale = None if raw else self._calibration
+        if scale is None and not raw:
+            raise NotCalibratedError(
+                "there is no calibration yet: call calibrate(questions) with unlabeled questions, load one with "
+                "Calibration.load(path), or search with raw=True to rank by raw cosine"
+            )
+        if scale is not None:
+            for question in questions:
+                _check_dimensions(question, scale)
+        return quotas, scale
+
+
+def _check_dimensions(question: Question, calibration: Calibration) -> None:
+    for modality, entry in calibration.modalities.items():
+        dimension = entry.provenance.dimension
+        vector = question.vectors.get(modality, question.vector)
+        if dimension is not None and vector is not None and vector.shape != (dimension,):
+            raise CalibrationMismatchError(
+                f"question {question.text!r} has a vector of shape {vector.shape} for modality {modality!r}, which was "
+                f"calibrated with dimension {dimension}; embed it with the encoder of the calibration"
+            )
+
+
+def _rank(found: Found, count: int, k: int, quotas: Quotas, scale: Calibration | None) -> list[Ranking]:
+    return [_rank_one({m: c[i] for m, c in found.items()}, k, quotas, scale) for i in range(count)]
+
+
+def _rank_one(found: Mapping[Modality, Candidates], k: int, quotas: Quotas, scale: Calibration | None) -> Ranking:
+    """Merge one question's candidates: standardize, sort, drop repeated ids, choose under quotas."""
+    places: list[tuple[Modality, int]] = []
+    parts = []
+    for modality, candidates in found.items():
+        if len(candidates.ids):
+            cosines = candidates.cosines
+            parts.append(cosines if scale is None else scale.standardize_checked(cosines, modality))
+            places.extend((modality, rank) for rank in range(len(candidates.ids)))
+    if not parts:
+        return Ranking(())
+    scores = np.concatenate(parts)
+    # Stable: equal scores stay in the order of the modalities, then in the source's order.
+    ordered = [places[i] + (float(scores[i]),) for i in np.argsort(-scores, kind="stable").tolist()]
+    unique = first_of_each(ordered, lambda place: found[place[0]].ids[place[1]])
+    chosen = select(unique, k, quotas, lambda place: place[0])
+    return Ranking(tuple(_hit(found[modality], modality, rank, score) for modality, rank, score in chosen))
+
+
+def _hit(candidates: Candidates, modality: Modality, rank: int, score: float) -> Hit:
+    payload = candidates.payloads[rank] if candidates.payloads is not None else None
+    return Hit(candidates.ids[rank], modality, float(candidates.cosines[rank]), score, payload)
+
+
+def _unfilled(found: Found, rankings: Sequence[Ranking], k: int, quotas: Quotas, depth: int) -> list[int]:
+    """Find the questions whose ranking might still grow or better meet a minimum by searching deeper.
+
+    Only documents in several modalities at once make this happen: each is ranked once, so k hits per
+    modality may be fewer than k documents, or fewer of a modality than its minimum.
+    """
+    short = []
+    for index, ranking in enumerate(rankings):
+        more = [m for m, candidates in found.items() if len(candidates[index].ids) >= depth]
+        if not more:
+            continue
+        counts = {m: len(ranking.of(m)) for m in found}
+        growable = len(ranking) < k and any(counts[m] < quotas.maximum.get(m, k) for m in more)
+        if growable or any(counts[m] < quotas.minimum.get(m, 0) for m in more):
+            short.append(index)
+    return short
+
+
+def _replace(
+    found: Found, rankings: list[Ranking], short: Sequence[int], deeper: Found, reranked: Sequence[Ranking]
+) -> None:
+    for modality, candidates in deeper.items():
+        updated = list(found[modality])
+        for index, replacement in zip(short, candidates, strict=True):
+            updated[index] = replacement
+        found[modality] = updated
+    for index, ranking in zip(short, reranked, strict=True):
+        rankings[index] = ranking
