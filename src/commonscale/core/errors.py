@@ -8,6 +8,7 @@
     ├── NotCalibratedError (RuntimeError)       a modality is searched that the calibration does not cover
     ├── CalibrationMismatchError (ValueError)   calibrated for another encoder or dimension
     ├── FileFormatError (ValueError)            a file is damaged, foreign or from a newer version
+    ├── EncoderError (RuntimeError)             a model cannot be loaded, or gave vectors that cannot be used
     ├── ImageError (ValueError)                 one picture cannot be read, is refused or is too large
     └── SourceError (RuntimeError)              a store or retriever broke the contract of a source
 
@@ -67,6 +68,10 @@ class CalibrationMismatchError(CommonscaleError, ValueError):
 
 class FileFormatError(CommonscaleError, ValueError):
     """A file is damaged, is not what its name says, or was written by a newer version."""
+
+
+class EncoderError(CommonscaleError, RuntimeError):
+    """A model cannot be loaded, or gave vectors that cannot be used."""
 
 
 class ImageError(CommonscaleError, ValueError):
