@@ -1,0 +1,190 @@
+"""A checkpoint of transformers, on disk or on the hub, and the safe ways to load its parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from commonscale.core.errors import EncoderError, InvalidInputError
+from commonscale.core.extras import require
+
+DTYPES = ("float32", "float16", "bfloat16")
+_HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
+# Learned temperatures: they scale scores in training and take no part in a vector.
+_UNUSED_WEIGHTS = frozenset({"logit_scale", "logit_bias"})
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a model lies and how it is to be computed.
+
+    Attributes:
+        name: a folder or a hub id.
+        config: the parsed ``config.json``.
+        device: for example ``"cpu"`` or ``"cuda:0"``.
+        dtype: one of ``DTYPES``.
+        max_tokens: a limit below the model's own, or None.
+        hub: ``revision`` and ``local_files_only``, as transformers names them.
+    """
+
+    name: str
+    config: Any
+    device: str = "cpu"
+    dtype: str = "float32"
+    max_tokens: int | None = None
+    hub: Mapping[str, Any] = field(default_factory=dict)
+
+    def load_model(self, class_name: str) -> Any:
+        """Load a model class of transformers with all of its weights, ready for inference.
+
+        Safetensors are preferred; a pickled checkpoint is read with ``weights_only``, which runs no code.
+
+        Raises:
+            EncoderError: if it cannot be loaded, or if weights are missing or of another shape:
+                transformers would fill them with random numbers.
+        """
+        torch = require("torch", "encoders")
+        model_class = getattr(require("transformers", "encoders"), class_name)
+        with self._explained("the weights"), _quiet_loading():
+            model, report = model_class.from_pretrained(
+                self.name,
+                config=self.config,
+                dtype=getattr(torch, self.dtype),
+                weights_only=True,
+                output_loading_info=True,
+                **self.hub,
+            )
+        random = sorted(set(report["missing_keys"]) - _UNUSED_WEIGHTS)
+        random += sorted(str(key[0]) for key in report.get("mismatched_keys", ()))
+        if random:
+            raise EncoderError(
+                f"{self.name!r} lacks {len(random)} weights that {class_name} needs (the first is {random[0]!r}), "
+                "so its vectors would be random. Use a checkpoint that was saved from this class."
+            )
+        return model.eval().requires_grad_(False).to(self.device)
+
+    def load_tokenizer(self) -> Any:
+        """Load the tokenizer that was saved with the model."""
+        auto = require("transformers", "encoders").AutoTokenizer
+        with self._explained("the tokenizer"):
+            return auto.from_pretrained(self.name, trust_remote_code=False, **self.hub)
+
+    def load_image_processor(self) -> Any:
+        """Load the image processor that was saved with the model, in its Pillow implementation.
+
+        The torchvision implementation resizes a little differently, so vectors would depend on whether
+        torchvision happens to be installed.
+        """
+        transformers = require("transformers", "encoders")
+        pillow = {"use_fast": False} if transformers.__version__.startswith("4.") else {"backend": "pil"}
+        with self._explained("the image processor"):
+            return transformers.AutoImageProcessor.from_pretrained(
+                self.name, trust_remote_code=False, **pillow, **self.hub
+            )
+
+    @contextmanager
+    def _explained(self, part: str) -> Iterator[None]:
+        with explained(self.name, part):
+            yield
+
+
+def open_checkpoint(
+    name_or_path: str | Path,
+    *,
+    device: Any = None,
+    dtype: Any = None,
+    max_tokens: int | None = None,
+    revision: str | None = None,
+    local_files_only: bool = False,
+) -> Checkpoint:
+    """Find a checkpoint and read its config; see :func:`commonscale.load_encoder` for the arguments."""
+    name, is_folder = _locate(name_or_path)
+    if max_tokens is not None and (isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 3):
+        raise InvalidInputError(f"max_tokens must be a whole number of at least 3, got {max_tokens!r}")
+    hub: dict[str, Any] = {"local_files_only": local_files_only or is_folder}
+    if revision is not None:
+        hub["revision"] = revision
+    chosen_device, chosen_dtype = choose_device(device), choose_dtype(dtype)
+    auto = require("transformers", "encoders").AutoConfig
+    with explained(name, "config.json"):
+        config = auto.from_pretrained(name, trust_remote_code=False, **hub)
+    return Checkpoint(name, config, chosen_device, chosen_dtype, max_tokens, hub)
+
+
+def choose_device(device: Any = None) -> str:
+    """Return the device as torch names it; None means CUDA where there is one, then Apple's MPS, then the CPU.
+
+    Raises:
+        InvalidInputError: if the name means nothing to torch or the device is not in this machine.
+    """
+    torch = require("torch", "encoders")
+    present: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "cpu": lambda: True,
+    }
+    if device is None:
+        return next(kind for kind, available in present.items() if available())
+    usable = ", ".join(kind for kind, available in present.items() if available())
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InvalidInputError(f"device must be one that torch knows, got {device!r}; usable here: {usable}") from error
+    if not present.get(chosen.type, lambda: True)():
+        raise InvalidInputError(f"device {device!r} is not available on this machine; usable here: {usable}")
+    return str(chosen)
+
+
+def choose_dtype(dtype: Any = None) -> str:
+    """Return one of ``DTYPES`` from its name or from a ``torch.dtype``; None means float32."""
+    name = "float32" if dtype is None else str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise InvalidInputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    return name
+
+
+def _locate(name_or_path: str | Path) -> tuple[str, bool]:
+    """Tell a folder from a hub id: an existing folder wins; what cannot be a hub id must be a folder."""
+    if not isinstance(name_or_path, (str, Path)):
+        raise InvalidInputError(
+            f"load_encoder() needs a folder or a hub id such as 'openai/clip-vit-base-patch32', got {name_or_path!r}"
+        )
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return str(folder), True
+    if isinstance(name_or_path, Path) or not _HUB_ID.fullmatch(name_or_path):
+        raise InvalidInputError(
+            f"There is no folder {str(name_or_path)!r}, and it is not a hub id such as "
+            "'openai/clip-vit-base-patch32'. Give the folder that holds config.json."
+        )
+    return name_or_path, False
+
+
+@contextmanager
+def explained(name: str, part: str) -> Iterator[None]:
+    """Turn the many errors of a failed download or a damaged file into one EncoderError."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, require("safetensors", "encoders").SafetensorError) as error:
+        raise EncoderError(
+            f"Cannot load {part} of {name!r}: {error}\nA hub id needs a connection or a copy in the cache; a "
+            "folder must hold what save_pretrained() of the model and of its processor wrote."
+        ) from error
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Hide the bar that transformers draws while it reads weights, and leave its setting as it was."""
+    logging = require("transformers", "encoders").utils.logging
+    if not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()

@@ -1,0 +1,146 @@
+"""Dual encoders of transformers: a text tower and an image tower projected into one space."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from numpy.typing import NDArray
+
+from commonscale.core.errors import InvalidInputError
+from commonscale.core.extras import require
+from commonscale.encoders.batched import BatchedEncoder, EncodingOptions
+from commonscale.encoders.checkpoint import Checkpoint
+from commonscale.encoders.fingerprint import fingerprint_of
+from commonscale.encoders.vectors import features_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# The Rust tokenizers keep padding and truncation as state and refuse two borrowers at once ("Already borrowed").
+# One lock for all encoders, so that an encoder can still be copied and sent to another process.
+_TOKENIZER_LOCK = threading.Lock()
+
+# A tokenizer without a limit of its own says 1e30.
+_ABSURD_LIMIT = 1_000_000
+
+# RoBERTa and its kin number positions from pad_token_id + 1, so as many of them hold no token.
+_OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer"})
+
+
+class DualEncoder(BatchedEncoder):
+    """A model with ``get_text_features`` and ``get_image_features``, loaded from a checkpoint.
+
+    A subclass names the class of transformers. Texts are cut at ``max_tokens``: the smaller of the
+    tokenizer's limit and the number of positions of the text tower.
+    """
+
+    model_class: ClassVar[str]
+
+    def __init__(self, checkpoint: Checkpoint, options: EncodingOptions) -> None:
+        super().__init__(options)
+        self.checkpoint = checkpoint
+        self._model = checkpoint.load_model(self.model_class)
+        self._tokenizer = checkpoint.load_tokenizer()
+        if self._tokenizer.pad_token is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token or self._tokenizer.unk_token
+        self._image_processor = checkpoint.load_image_processor()
+        self._max_tokens = text_limit(self._tokenizer, checkpoint.config.text_config, checkpoint.max_tokens)
+
+    def __repr__(self) -> str:
+        """Show where the model came from and where it runs."""
+        place = f"{self.checkpoint.name!r}, device={self.device!r}, dtype={self.checkpoint.dtype!r}"
+        return f"{type(self).__name__}({place}, dimension={self.dimension})"
+
+    @property
+    def dimension(self) -> int:
+        """Length of every vector: the width of the projections."""
+        return int(self.checkpoint.config.projection_dim)
+
+    @property
+    def device(self) -> str:
+        """Where the model runs, as torch names it."""
+        return self.checkpoint.device
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text that is read whole, in the tokens that :meth:`count_tokens` counts."""
+        return self._max_tokens
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of the vectors: weights, compute type, tokenizer, text limit and image settings.
+
+        Computed when first asked for (about a second per GB of weights) and kept. The device is left out: it
+        changes a vector only by rounding. The compute type is in: bfloat16 weights are other weights.
+        """
+        return fingerprint_of(self._model, self._tokenizer, self._image_processor, self.max_tokens)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each whole text, the start and end marks included.
+
+        Args:
+            texts: any number of strings.
+
+        Returns:
+            One count per text; a text is read whole if its count is at most ``max_tokens``.
+        """
+        if isinstance(texts, str):
+            raise InvalidInputError(f"count_tokens() needs a list of strings, got one: {texts[:60]!r}")
+        if not texts:
+            return []
+        with _TOKENIZER_LOCK:
+            ids = self._tokenizer(list(texts), padding=False, truncation=False, verbose=False)["input_ids"]
+        return [len(text_ids) for text_ids in ids]
+
+    def _embed_texts(self, texts: list[str]) -> NDArray[Any]:
+        with _TOKENIZER_LOCK:
+            tokens = self._tokenizer(
+                texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+            )
+        return self._features(self._model.get_text_features, dict(tokens))
+
+    def _embed_images(self, images: list[Image]) -> NDArray[Any]:
+        # Said outright, because a picture 1 or 3 pixels high looks like channels-first to a guess.
+        pixels = self._image_processor(images=images, return_tensors="pt", input_data_format="channels_last")
+        values = pixels["pixel_values"].to(self._model.dtype)
+        return self._features(self._model.get_image_features, {"pixel_values": values})
+
+    def _features(self, method: Any, inputs: dict[str, Any]) -> NDArray[Any]:
+        torch = require("torch", "encoders")
+        with torch.inference_mode():
+            output = features_of(method(**{name: tensor.to(self.device) for name, tensor in inputs.items()}))
+        features: NDArray[Any] = output.float().cpu().numpy()
+        return features
+
+
+def text_limit(tokenizer: Any, text_config: Any, wanted: int | None) -> int:
+    """Return how many tokens of a text the model reads.
+
+    Args:
+        tokenizer: its ``model_max_length`` counts unless it is absurd (transformers writes 1e30 for "none").
+        text_config: its ``max_position_embeddings`` counts if present, less the positions that RoBERTa skips.
+        wanted: the caller's own limit, or None.
+
+    Returns:
+        The smallest of the limits.
+
+    Raises:
+        InvalidInputError: if there is no limit at all, or if the caller's lies above the model's.
+    """
+    limits = []
+    if tokenizer.model_max_length < _ABSURD_LIMIT:
+        limits.append(int(tokenizer.model_max_length))
+    positions = getattr(text_config, "max_position_embeddings", None)
+    if positions is not None and positions > 0:
+        skipped = text_config.pad_token_id + 1 if text_config.model_type in _OFFSET_POSITIONS else 0
+        limits.append(int(positions) - skipped)
+    if wanted is None and not limits:
+        raise InvalidInputError(
+            "Neither the tokenizer nor the config of this model says how long a text may be; give max_tokens=..."
+        )
+    if wanted is not None and limits and wanted > min(limits):
+        raise InvalidInputError(f"max_tokens={wanted} is more than the {min(limits)} tokens that the model reads")
+    return min(limits) if wanted is None else wanted
