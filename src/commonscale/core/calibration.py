@@ -135,7 +135,7 @@ class Calibration:
         statistics: dict[Modality, ModalityStatistics] = {}
         for modality in dict.fromkeys(labels.tolist()):
             statistics[modality] = fitted = ModalityStatistics.fit(values[labels == modality])
-            warn_if_unstable(modality, fitted, distinct=fitted.count, stacklevel=3)
+            warn_if_unstable(modality, fitted, distinct=fitted.count)
         return cls(_with_provenance(statistics, provenance), LABELED, int(values.size))
 
     def statistics(self, modality: Modality) -> ModalityStatistics:

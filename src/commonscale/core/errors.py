@@ -7,7 +7,9 @@
     │   └── ScoreOutOfRangeError                a number that the named score kind can never give
     ├── NotCalibratedError (RuntimeError)       a modality is searched that the calibration does not cover
     ├── CalibrationMismatchError (ValueError)   calibrated for another encoder or dimension
+    ├── EncoderMismatchError (ValueError)       vectors of one encoder meet an index made by another
     ├── FileFormatError (ValueError)            a file is damaged, foreign or from a newer version
+    ├── IndexConflictError (RuntimeError)       somebody else writes to, or has changed, the index on disk
     ├── EncoderError (RuntimeError)             a model cannot be loaded, or gave vectors that cannot be used
     ├── ImageError (ValueError)                 one picture cannot be read, is refused or is too large
     └── SourceError (RuntimeError)              a store or retriever broke the contract of a source
@@ -72,6 +74,14 @@ class FileFormatError(CommonscaleError, ValueError):
 
 class EncoderError(CommonscaleError, RuntimeError):
     """A model cannot be loaded, or gave vectors that cannot be used."""
+
+
+class EncoderMismatchError(CommonscaleError, ValueError):
+    """Vectors of one encoder meet an index that another encoder made; their cosines would mean nothing."""
+
+
+class IndexConflictError(CommonscaleError, RuntimeError):
+    """An index on disk is being written, or has been changed, by somebody else since it was opened."""
 
 
 class ImageError(CommonscaleError, ValueError):

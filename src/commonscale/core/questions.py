@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from commonscale.core.errors import DegenerateStatisticsWarning, FewQuestionsWar
 from commonscale.core.sources import checked_search
 from commonscale.core.statistics import STABLE_COUNT, ModalityStatistics
 from commonscale.core.types import Floats, Modality, Question, Source
+from commonscale.core.warn import warn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,15 +87,14 @@ class QuestionBank:
         for modality, hits in self.best.items():
             cosines = hits.cosines[~np.isnan(hits.cosines)]
             if cosines.size == 0:
-                warnings.warn(
+                warn(
                     f"modality {modality!r} returned no document for any of {len(self)} questions, so it has no "
                     f"statistics; add its documents and calibrate again before searching it",
                     DegenerateStatisticsWarning,
-                    stacklevel=3,
                 )
                 continue
             result[modality] = statistics = ModalityStatistics.fit(cosines)
-            warn_if_unstable(modality, statistics, distinct=min(distinct, statistics.count), stacklevel=4)
+            warn_if_unstable(modality, statistics, distinct=min(distinct, statistics.count))
         return result
 
     def _count_distinct(self) -> int:
@@ -108,29 +107,26 @@ class QuestionBank:
         return len(keys)
 
 
-def warn_if_unstable(modality: Modality, statistics: ModalityStatistics, *, distinct: int, stacklevel: int) -> None:
+def warn_if_unstable(modality: Modality, statistics: ModalityStatistics, *, distinct: int) -> None:
     """Warn when statistics rest on too few questions or have no spread.
 
     Args:
         modality: whose statistics.
         statistics: the statistics.
         distinct: how many different questions they come from.
-        stacklevel: as for ``warnings.warn``, from here.
     """
     if distinct < STABLE_COUNT:
         error = statistics.standard_error
-        warnings.warn(
+        warn(
             f"the statistics of modality {modality!r} rest on {distinct} different questions "
             f"(mean cosine {statistics.mean:.4f}, standard error {error:.4f}, which moves its scores by "
             f"{error / statistics.scale:.2f} standard deviations); give at least {STABLE_COUNT}, better 100",
             FewQuestionsWarning,
-            stacklevel=stacklevel,
         )
     if statistics.scale != statistics.std:
-        warnings.warn(
+        warn(
             f"the best cosines of modality {modality!r} do not vary (std {statistics.std:.1e} over "
             f"{statistics.count} questions): its scores are cosine minus mean, not divided; "
             f"give more, and different, questions",
             DegenerateStatisticsWarning,
-            stacklevel=stacklevel,
         )

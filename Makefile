@@ -1,0 +1,58 @@
+# Two commands set everything up, from a bare clone with Python (>= 3.10), pip and make:
+#   make demo    run the main job on a drawn world, offline
+#   make test    lint, types and all tests
+# Both use one virtual environment, made once. Options:
+#   PYTHON=python3.12                  another interpreter
+#   PIP_FLAGS='--index-url URL'        for example the PyTorch project's index of CPU builds
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_FLAGS ?=
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-unit test-oldest lint format bench clean help
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "== Installing commonscale with all its extras into $(VENV) (once; a few minutes)"
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+demo: $(INSTALLED)
+	@echo "== Running the demo: a drawn world, calibrated from unlabeled questions"
+	$(VENV)/bin/commonscale demo
+
+lint: $(INSTALLED)
+	@echo "== Lint and format (ruff)"
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	@echo "== Types (mypy, strict)"
+	$(PY) -m mypy
+
+test: lint
+	@echo "== Tests (pytest)"
+	$(PY) -m pytest
+
+test-unit: $(INSTALLED)
+	$(PY) -m pytest tests/unit
+
+test-oldest:
+	@echo "== Tests with the oldest versions that pyproject.toml admits, in $(VENV)-oldest"
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install --quiet $(PIP_FLAGS) -c constraints-oldest.txt -e '.[all,dev]'
+	$(VENV)-oldest/bin/python -m pytest
+
+format: $(INSTALLED)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(INSTALLED)
+	$(PY) benchmarks/retrieval.py
+	$(PY) benchmarks/calibration.py
+
+clean:
+	rm -rf $(VENV) $(VENV)-oldest
