@@ -1,0 +1,153 @@
+"""The methods that a benchmark compares: a table of names and of functions that rank.
+
+Each goes through the search and calibration that applications use, over exact sources. To add a method, write a
+function from a benchmark and a depth to one ranking per question, and give it a row in ``METHODS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from commonscale.core.calibration import Calibration
+from commonscale.core.errors import InvalidInputError
+from commonscale.core.search import JointSearch
+from commonscale.core.types import IMAGE, TEXT, Candidates, Floats, Modality, Question, Ranking, Vector
+from commonscale.evaluation.benchmark import MODALITIES, Benchmark
+
+_BLOCK = 2**24
+"""Cosines held at once while searching: 64 MB in float32, whatever the benchmark's size."""
+
+
+class VectorSource:
+    """Exact search of unit vectors held in memory; equal cosines stay in the order of the rows."""
+
+    def __init__(self, modality: Modality, vectors: Vector) -> None:
+        """Set up the source.
+
+        Args:
+            modality: its modality; row 7 of the texts gets the id ``"text:7"``.
+            vectors: unit vectors (n, d).
+        """
+        self.modality = modality
+        self.vectors = vectors
+
+    def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
+        """Find the ``k`` rows closest to each question; see ``commonscale.Source``."""
+        rows = max(1, _BLOCK // max(1, len(self.vectors)))
+        found: list[Candidates] = []
+        for start in range(0, len(questions), rows):
+            block = np.stack([q.vector_for(self.modality) for q in questions[start : start + rows]])
+            found.extend(self._best(cosines, k) for cosines in block @ self.vectors.T)
+        return found
+
+    def _best(self, cosines: Vector, k: int) -> Candidates:
+        kept = np.arange(len(cosines))
+        if k < len(cosines):
+            # Partition first: sorting all of a large collection takes longer than the search itself.
+            threshold = np.partition(cosines, -k)[-k]
+            kept = np.flatnonzero(cosines >= threshold)
+        order = kept[np.argsort(-cosines[kept], kind="stable")][:k]
+        return Candidates(
+            [document_id(self.modality, row) for row in order.tolist()], cosines[order].astype(np.float64)
+        )
+
+
+def document_id(modality: Modality, row: int) -> str:
+    """Give the id of a benchmark's document, such as ``"image:12"``."""
+    return f"{modality}:{row}"
+
+
+def cosine(benchmark: Benchmark, depth: int) -> list[Ranking]:
+    """Rank all documents by raw cosine (``Cos`` in Yamashita et al. 2025)."""
+    return _joint(benchmark).search_batch(_questions(benchmark.questions), depth, raw=True)
+
+
+def labeled(benchmark: Benchmark, depth: int) -> list[Ranking]:
+    """Standardize with the statistics of labeled pairs (``Std``, Eq. 1-2)."""
+    search = _joint(benchmark)
+    search.calibration = Calibration.from_labeled_pairs(*_labeled_cosines(benchmark))
+    return search.search_batch(_questions(benchmark.questions), depth)
+
+
+def standardized(benchmark: Benchmark, depth: int) -> list[Ranking]:
+    """Standardize with the best hits of unlabeled questions (Eq. 2-4)."""
+    search = _joint(benchmark)
+    search.calibrate(_questions(benchmark.calibration_questions))
+    return search.search_batch(_questions(benchmark.questions), depth)
+
+
+def text_only(benchmark: Benchmark, depth: int) -> list[Ranking]:
+    """Rank the texts alone: what text questions could reach without any image in the way."""
+    return _joint(benchmark, TEXT).search_batch(_questions(benchmark.questions), depth, raw=True)
+
+
+def image_only(benchmark: Benchmark, depth: int) -> list[Ranking]:
+    """Rank the images alone: what image questions could reach without any text in the way."""
+    return _joint(benchmark, IMAGE).search_batch(_questions(benchmark.questions), depth, raw=True)
+
+
+def _joint(benchmark: Benchmark, *modalities: Modality) -> JointSearch:
+    chosen = modalities or MODALITIES
+    return JointSearch({modality: VectorSource(modality, benchmark.documents[modality]) for modality in chosen})
+
+
+def _questions(vectors: Vector) -> list[Question]:
+    return [Question(vector=vector) for vector in vectors]
+
+
+def _labeled_cosines(benchmark: Benchmark) -> tuple[Floats, npt.NDArray[np.str_]]:
+    """Give the cosine and the modality of every labeled pair of a calibration question and its document."""
+    pairs = benchmark.calibration_relevant
+    if pairs is None:
+        raise InvalidInputError(f"{benchmark.name}: has no calibration_relevant_* arrays, which this method needs")
+    cosines = np.empty(len(pairs), dtype=np.float64)
+    for modality, vectors in benchmark.documents.items():
+        of = pairs.modalities == modality
+        asked = benchmark.calibration_questions[pairs.questions[of]].astype(np.float64)
+        cosines[of] = (asked * vectors[pairs.documents[of]]).sum(axis=1)
+    return cosines, pairs.modalities
+
+
+def _has_questions(benchmark: Benchmark) -> bool:
+    return len(benchmark.calibration_questions) > 0
+
+
+def _has_labels(benchmark: Benchmark) -> bool:
+    """Tell whether labeled pairs cover every modality that has documents."""
+    pairs = benchmark.calibration_relevant
+    filled = {modality for modality, vectors in benchmark.documents.items() if len(vectors)}
+    return pairs is not None and filled <= set(pairs.modalities.tolist())
+
+
+def _always(_: Benchmark) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One way to rank a benchmark's documents.
+
+    Attributes:
+        rank: from a benchmark and a depth to the best ``depth`` documents of every question.
+        applies: whether a benchmark has what the method needs; where it has not, the method is left out.
+        ceiling_of: the modality this is the ceiling of: no method that keeps the order within a modality ranks the
+            relevant documents of that modality higher. None for methods that rank all documents.
+    """
+
+    rank: Callable[[Benchmark, int], list[Ranking]]
+    applies: Callable[[Benchmark], bool] = _always
+    ceiling_of: Modality | None = None
+
+
+METHODS: dict[str, Method] = {
+    "cosine": Method(cosine),
+    "labeled": Method(labeled, applies=_has_labels),
+    "standardized": Method(standardized, applies=_has_questions),
+    "text-only": Method(text_only, ceiling_of=TEXT),
+    "image-only": Method(image_only, ceiling_of=IMAGE),
+}
+"""Every method by name, in the order of the tables."""
