@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from commonscale.core.errors import ImageError, InvalidInputError, TruncationWarning
 from commonscale.core.extras import require
 from commonscale.encoders.base import ImageBatch, ImageFailure, Vectors
-from commonscale.encoders.images import ImageInput, ImageOptions, describe, load_image
+from commonscale.encoders.image_sources import describe
+from commonscale.encoders.images import ImageInput, ImageOptions, read_image
 from commonscale.encoders.vectors import unit_rows
 
 if TYPE_CHECKING:
@@ -178,10 +179,10 @@ class BatchedEncoder(ABC):
 
     def _read(self, image: ImageInput, index: int, failures: list[ImageFailure] | None) -> Image | None:
         try:
-            return load_image(image, self.options.images)
+            return read_image(image, self.options.images)
         except ImageError as error:
             if failures is None:
-                raise ImageError(f"Image {index}: {error}") from error
+                raise ImageError(f"Image {index}, {describe(image)}: {error}") from error
             failures.append(ImageFailure(index, describe(image), str(error), error))
             return None
 

@@ -133,7 +133,9 @@ def choose_device(device: Any = None) -> str:
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise InvalidInputError(f"device must be one that torch knows, got {device!r}; usable here: {usable}") from error
+        raise InvalidInputError(
+            f"device must be one that torch knows, got {device!r}; usable here: {usable}"
+        ) from error
     if not present.get(chosen.type, lambda: True)():
         raise InvalidInputError(f"device {device!r} is not available on this machine; usable here: {usable}")
     return str(chosen)

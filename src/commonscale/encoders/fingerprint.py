@@ -30,10 +30,11 @@ _PROBES = (
 def fingerprint_of(model: Any, tokenizer: Any, image_processor: Any, max_tokens: int) -> str:
     """Hash everything that decides a vector.
 
-    Weights enter with name, shape, type and bytes, in the type they are computed in, so a bfloat16 encoder
-    has another fingerprint than a float32 one; the device does not enter. The tokenizer enters by its
-    vocabulary and by what it makes of six probe texts, because its serialized form differs between
-    versions of transformers that tokenize alike.
+    Weights enter with shape, type and bytes, in the type they are computed in, so a bfloat16 encoder has
+    another fingerprint than a float32 one; the device does not enter. Their names do not enter either:
+    transformers 5 renamed layers (of ViT, for one) without changing a vector, and an upgrade must not
+    invalidate a calibration. The tokenizer enters by its vocabulary and by what it makes of six probe texts,
+    because its serialized form differs between versions that tokenize alike.
 
     Args:
         model: a torch module with a transformers config.
@@ -65,13 +66,13 @@ def pixel_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _digest_of_weights(state: Mapping[str, Any]) -> str:
     torch = require("torch", "encoders")
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(_as_bytes([name, list(tensor.shape), str(tensor.dtype)]))
-        if tensor.numel():
-            digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
-    return digest.hexdigest()
+    tensors = []
+    for tensor in state.values():
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest = hashlib.blake2b(_as_bytes([list(tensor.shape), str(tensor.dtype)]), digest_size=16)
+        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+        tensors.append(digest.hexdigest())
+    return _digest(_as_bytes(sorted(tensors)))
 
 
 def _digest_of_tokenizer(tokenizer: Any) -> str:

@@ -67,7 +67,7 @@ def upright_rgb(image: Image) -> Image:
     rgb = _to_rgb(image)
     move = _UPRIGHT.get(_orientation(image))
     if move is not None:
-        return rgb.transpose(require("PIL.Image", "encoders").Transpose[move])
+        rgb = rgb.transpose(require("PIL.Image", "encoders").Transpose[move])
     return rgb.copy() if rgb is image else rgb
 
 
@@ -83,7 +83,8 @@ def _orientation(image: Image) -> int:
 def _to_rgb(image: Image) -> Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         gray = _eight_bits(np.asarray(image), is_float=image.mode == "F")
-        return require("PIL.Image", "encoders").fromarray(gray).convert("RGB")
+        scaled: Image = require("PIL.Image", "encoders").fromarray(gray)
+        return scaled.convert("RGB")
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         return _on_white(image)
     if image.mode == "LAB":
@@ -120,5 +121,5 @@ def _eight_bits(values: NDArray[Any], *, is_float: bool) -> NDArray[np.uint8]:
     ranges = (1.0, 255.0) if is_float else (65535.0,)
     top = next((top for top in ranges if low >= 0.0 and high <= top), None)
     if top is None:
-        wide, top = wide - low, max(high - low, np.finfo(np.float64).tiny)
+        wide, top = wide - low, (high - low) or 1.0
     return np.rint(wide * (255.0 / top)).astype(np.uint8)
