@@ -116,8 +116,8 @@ class Benchmark:
                 f"{name}: lacks {', '.join(missing)}; it holds {sorted(arrays)}; "
                 f"write the missing arrays with numpy.savez"
             )
+        _check_shapes({key: arrays[key] for key in _VECTORS}, name)
         questions, calibration, texts, images = (_unit_rows(arrays[key], key, name) for key in _VECTORS)
-        _check_sizes({key: arrays[key] for key in _VECTORS}, name)
         documents = {TEXT: texts, IMAGE: images}
         relevant = _pairs(arrays, _RELEVANT, len(questions), documents, name)
         _check_every_question_has_one(relevant, len(questions), name)
@@ -139,19 +139,17 @@ def _read(path: Path, name: str) -> dict[str, npt.NDArray[Any]]:
         file.seek(0)
         try:
             with np.load(file, allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
-        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+                members = {key: archive[key] for key in archive.files}
+        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
             raise FileFormatError(
                 f"{name}: cannot be read: {error}; the file is damaged or holds pickled objects; "
                 f"write plain arrays with numpy.savez"
             ) from error
+    # Members of the archive that are no arrays come back as bytes.
+    return {key: member for key, member in members.items() if isinstance(member, np.ndarray)}
 
 
 def _unit_rows(values: npt.NDArray[Any], key: str, name: str) -> Vector:
-    if values.ndim != 2 or values.dtype.kind != "f":
-        raise FileFormatError(
-            f"{name}: {key} must be floating point of shape (n, d), got {values.dtype} of shape {values.shape}"
-        )
     wide = values.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1)
     usable = np.isfinite(norms) & (norms > 0)
@@ -164,7 +162,12 @@ def _unit_rows(values: npt.NDArray[Any], key: str, name: str) -> Vector:
     return unit
 
 
-def _check_sizes(vectors: Mapping[str, npt.NDArray[Any]], name: str) -> None:
+def _check_shapes(vectors: Mapping[str, npt.NDArray[Any]], name: str) -> None:
+    for key, values in vectors.items():
+        if values.ndim != 2 or values.dtype.kind != "f":
+            raise FileFormatError(
+                f"{name}: {key} must be floating point of shape (n, d), got {values.dtype} of shape {values.shape}"
+            )
     dimensions = {key: values.shape[1] for key, values in vectors.items()}
     if len(set(dimensions.values())) > 1 or 0 in dimensions.values():
         raise FileFormatError(f"{name}: all vectors need the same dimension of at least 1, got {dimensions}")
