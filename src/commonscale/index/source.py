@@ -1,0 +1,30 @@
+"""One modality of an index as a source of a joint search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from commonscale.core.types import Candidates, Modality, Question
+
+if TYPE_CHECKING:
+    from commonscale.index.memory import MemoryIndex
+
+
+class IndexSource:
+    """Searches one modality of a ``MemoryIndex``; payloads are its Documents.
+
+    A live view: documents added or deleted later are found, or not, by the next search.
+
+    Attributes:
+        index: the index.
+        modality: the modality.
+    """
+
+    def __init__(self, index: MemoryIndex, modality: Modality) -> None:
+        self.index = index
+        self.modality = modality
+
+    def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
+        """Find the ``k`` documents closest to each question, in one FAISS call (see ``MemoryIndex.search``)."""
+        return self.index.search(questions, self.modality, k)
