@@ -1,0 +1,160 @@
+"""True cosines from a FAISS index that somebody else made: any metric, any norms, any subset of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from commonscale.core.cosines import Converter, to_cosine
+from commonscale.core.dense import nearest, unit_rows
+from commonscale.core.errors import UnknownScoreKindError
+from commonscale.core.extras import require
+from commonscale.core.types import Floats, Vector
+
+Rows: TypeAlias = npt.NDArray[np.int64]
+"""Row numbers of an index, ascending."""
+
+UNIT_TOLERANCE = 1e-5
+"""Norms this close to 1 leave cosines right to 1e-5; half precision (5e-4 off) already needs a normalized copy."""
+
+_CHUNK = 65536
+
+
+class FaissCosines:
+    """Searches a FAISS index, or some of its rows, by true cosine.
+
+    A FAISS number is an inner product or a squared distance, whichever ``index.metric_type`` says; both give
+    the cosine only if every stored vector has norm 1. So the stored vectors are looked at once: if their norms
+    are 1 the index itself is searched; if not, a normalized copy is (numpy, as large as the vectors).
+
+    Attributes:
+        count: how many rows the index had when it was looked at.
+        rows: the rows that are searched, ascending; None for all.
+    """
+
+    def __init__(self, index: Any, rows: Rows | None = None, score_kind: str | Converter | None = None) -> None:
+        """Look at the index.
+
+        Args:
+            index: a ``faiss.Index``.
+            rows: search only these; None for all.
+            score_kind: take the index's numbers as this kind, without looking at the vectors; for indexes that
+                keep no vectors.
+
+        Raises:
+            UnknownScoreKindError: if the vectors cannot be read back and no score kind is named.
+            InvalidInputError: if a stored vector is null or not finite.
+        """
+        self.index = index
+        self.count = int(index.ntotal)
+        self.rows = rows
+        self.score_kind = score_kind
+        self._parameters: Any = None
+        self._copy: Vector | None = None
+        own = np.arange(self.count) if rows is None else rows
+        native = len(own) == 0 or score_kind is not None or (self._metric() is not None and self._unit_norms(own))
+        if native and rows is not None and len(rows):
+            self._parameters = _only(index, rows)
+            native = self._parameters is not None
+        if not native:
+            self._copy = unit_rows(self._vectors(own), "stored vector")
+
+    def grown(self, rows: Rows | None) -> FaissCosines | None:
+        """Follow an index that only had rows added, without looking at the old ones again.
+
+        Args:
+            rows: the rows to search now, beginning with the old ones; None for all.
+
+        Returns:
+            The search of the grown index, or None if it must be looked at as a whole.
+        """
+        if self._copy is not None or (rows is None) != (self.rows is None):
+            return None
+        fresh = FaissCosines.__new__(FaissCosines)
+        fresh.index, fresh.count, fresh.rows = self.index, int(self.index.ntotal), rows
+        fresh.score_kind, fresh._copy, fresh._parameters = self.score_kind, None, None
+        added = np.arange(self.count, fresh.count) if rows is None else rows[rows >= self.count]
+        if self.score_kind is None and not (self._metric() is not None and fresh._unit_norms(added)):
+            return None
+        if rows is not None and len(rows):
+            fresh._parameters = _only(self.index, rows)
+            if fresh._parameters is None:
+                return None
+        return fresh
+
+    def top(self, questions: Vector, k: int) -> list[tuple[Rows, Floats]]:
+        """Find the rows of highest cosine for each question, all questions in one FAISS call.
+
+        Args:
+            questions: unit rows (q, d), float32, contiguous, with d the dimension of the index.
+            k: how many, at least 1.
+
+        Returns:
+            Per question the rows and their cosines, best first; equal cosines by row.
+
+        Raises:
+            ScoreOutOfRangeError: if a score is not of the kind that was named.
+        """
+        size = self.count if self.rows is None else len(self.rows)
+        if size == 0:
+            return [(np.empty(0, np.int64), np.empty(0))] * len(questions)
+        if self._copy is not None:
+            places, cosines = nearest(self._copy, questions, k)
+            return list(zip(places if self.rows is None else self.rows[places], cosines, strict=True))
+        scores, rows = self.index.search(questions, min(k, size), params=self._parameters)
+        kind = self.score_kind or self._metric()
+        return [_sorted(row_scores, row_ids, kind) for row_scores, row_ids in zip(scores, rows, strict=True)]
+
+    def _metric(self) -> str | None:
+        """Name the score kind of the index's metric; None for metrics that are no function of the cosine."""
+        faiss = require("faiss", "faiss")
+        kinds = {faiss.METRIC_INNER_PRODUCT: "inner_product", faiss.METRIC_L2: "squared_l2"}
+        return kinds.get(self.index.metric_type)
+
+    def _unit_norms(self, rows: Rows) -> bool:
+        for start in range(0, len(rows), _CHUNK):
+            vectors = self._vectors(rows[start : start + _CHUNK])
+            norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+            if not (np.abs(norms - 1.0) <= UNIT_TOLERANCE).all():
+                return False
+        return True
+
+    def _vectors(self, rows: Rows) -> Vector:
+        contiguous = len(rows) and rows[-1] - rows[0] + 1 == len(rows)
+        try:
+            if contiguous:
+                vectors: Vector = self.index.reconstruct_n(int(rows[0]), len(rows))
+            else:
+                vectors = self.index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64))
+        except RuntimeError as error:
+            raise UnknownScoreKindError(
+                f"{type(self.index).__name__} cannot give its vectors back ({str(error).splitlines()[-1].strip()}), so "
+                f"it is not known whether they have norm 1 and what the scores mean; if they have, say so with "
+                f"score_kind={self._metric()!r}"
+            ) from error
+        return vectors
+
+
+def _only(index: Any, rows: Sequence[int] | Rows) -> Any:
+    """Make search parameters that restrict a search to some rows; None if this type of index takes none."""
+    faiss = require("faiss", "faiss")
+    selector = faiss.IDSelectorBatch(np.ascontiguousarray(rows, dtype=np.int64))
+    # Each type refuses the parameters of the others; a search without its own would fall back to defaults.
+    if isinstance(index, faiss.IndexIVF):
+        return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
+    if isinstance(index, faiss.IndexHNSW):
+        return faiss.SearchParametersHNSW(sel=selector, efSearch=index.hnsw.efSearch)
+    if isinstance(index, (faiss.IndexFlat, faiss.IndexScalarQuantizer)):
+        return faiss.SearchParameters(sel=selector)
+    return None
+
+
+def _sorted(scores: Any, rows: Rows, kind: Any) -> tuple[Rows, Floats]:
+    found = rows >= 0
+    rows = rows[found]
+    cosines = to_cosine(scores[found], kind)
+    order = np.lexsort((rows, -cosines))
+    return rows[order], cosines[order]
