@@ -1,0 +1,13 @@
+"""Commonscale for LangChain: a retriever, document compressors, embeddings and message content.
+
+Needs the extra ``langchain``.
+"""
+
+from __future__ import annotations
+
+from commonscale.langchain import _extra as _extra
+from commonscale.langchain.embeddings import CommonscaleEmbeddings
+from commonscale.langchain.retriever import StandardizedMultiModalRetriever
+from commonscale.langchain.stores import STORES
+
+__all__ = ["STORES", "CommonscaleEmbeddings", "StandardizedMultiModalRetriever"]

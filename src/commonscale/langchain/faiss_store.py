@@ -1,0 +1,112 @@
+"""LangChain's FAISS vector store as a source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from langchain_core.documents import Document
+
+from commonscale.core.errors import SourceError
+from commonscale.core.faiss_cosines import FaissCosines, Rows
+from commonscale.core.question_vectors import question_rows
+from commonscale.core.types import Candidates, Question
+from commonscale.langchain.view import View
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    index: Any
+    names: dict[int, str]
+    docstore: Any
+    cosines: FaissCosines
+
+
+class FaissStoreSource:
+    """Searches the FAISS index under the store, because the store's own scores cannot be used.
+
+    They are squared distances or inner products whatever ``distance_strategy`` says (COSINE still makes an
+    ``IndexFlatL2``), relevance scores are inverted for inner products, and filters are applied to the best 20
+    hits only, so that a rare modality is never seen. Here the metric comes from the index, norms are checked
+    (``FaissCosines``), and a filter restricts the search itself.
+
+    Adding, deleting and merging are seen by the next search; a document whose metadata is edited in place
+    keeps the modality it had when it was first seen.
+    """
+
+    def __init__(self, store: Any, view: View) -> None:
+        self.store = store
+        self.view = view
+        self._snapshot: _Snapshot | None = None
+
+    @property
+    def score_kind(self) -> Any:
+        """What scores are turned into cosines from: true cosines, unless a kind was named."""
+        return self.view.score_kind or "cosine"
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+        return int(self.store.index.d)
+
+    def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
+        """Find the ``k`` documents closest to each question, in one FAISS call."""
+        snapshot = self._current()
+        found = snapshot.cosines.top(question_rows(questions, self.view.modality, self.dimension), k)
+        return [self._candidates(snapshot, rows.tolist(), cosines) for rows, cosines in found]
+
+    def _candidates(self, snapshot: _Snapshot, rows: list[int], cosines: Any) -> Candidates:
+        documents = [_document(snapshot.docstore, snapshot.names, row) for row in rows]
+        ids = [self.view.id_of(document, snapshot.names[row]) for row, document in zip(rows, documents, strict=True)]
+        return Candidates(ids, cosines, documents)
+
+    def _current(self) -> _Snapshot:
+        store = self.store
+        index, names, docstore = store.index, store.index_to_docstore_id, store.docstore
+        known = self._snapshot
+        # Deleting gives the store a new dict of names; adding only makes the index longer.
+        same = known is not None and (known.index, known.docstore) == (index, docstore) and known.names is names
+        if known is None or not same:
+            known = _Snapshot(index, names, docstore, self._look(index, self._rows(docstore, names, 0, index.ntotal)))
+        elif known.cosines.count != index.ntotal:
+            known = _Snapshot(index, names, docstore, self._follow(known))
+        self._snapshot = known
+        return known
+
+    def _look(self, index: Any, rows: Rows | None) -> FaissCosines:
+        return FaissCosines(index, rows, self.view.score_kind)
+
+    def _follow(self, known: _Snapshot) -> FaissCosines:
+        old = known.cosines
+        rows = None
+        if old.rows is not None:
+            added = self._rows(known.docstore, known.names, old.count, known.index.ntotal)
+            rows = np.concatenate([old.rows, added]) if added is not None else None
+        return old.grown(rows) or self._look(known.index, rows)
+
+    def _rows(self, docstore: Any, names: dict[int, str], start: int, stop: int) -> Rows | None:
+        """Find the rows in view; None if all are, whatever they hold."""
+        view = self.view
+        if not view.restricted:
+            return None
+        tests = [self.store._create_filter_func(c) for c in (view.modality_filter, view.filter) if c is not None]
+        chosen = []
+        for row in range(start, stop):
+            metadata = _document(docstore, names, row).metadata
+            if view.modality_filter is None and not view.labeled(metadata, names[row]):
+                continue
+            if all(test(metadata) for test in tests):
+                chosen.append(row)
+        return np.array(chosen, dtype=np.int64)
+
+
+def _document(docstore: Any, names: dict[int, str], row: int) -> Document:
+    document = docstore.search(names[row]) if row in names else None
+    if not isinstance(document, Document):
+        raise SourceError(
+            f"row {row} of the FAISS index has no document ({document!r}); index, index_to_docstore_id and docstore "
+            f"do not belong together: save and load them with save_local and load_local"
+        )
+    return document

@@ -1,0 +1,92 @@
+"""LangChain's InMemoryVectorStore as a source."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from langchain_core.documents import Document
+
+from commonscale.core.dense import nearest, unit_rows
+from commonscale.core.errors import InvalidInputError
+from commonscale.core.question_vectors import question_rows
+from commonscale.core.types import Candidates, Question, Vector
+from commonscale.langchain.view import View, equality_test
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """What the store held when it was last looked at, and the part of it that is searched."""
+
+    records: list[dict[str, Any]]
+    vectors: list[Any]
+    documents: list[Document]
+    ids: list[str]
+    matrix: Vector
+
+
+class InMemorySource:
+    """Searches the store's vectors as one matrix, which is built again when the store has changed.
+
+    The store itself turns all vectors from lists into an array on every search. Changes made by its own
+    methods, or by putting another record or vector into ``store.store``, are seen by the next search.
+    """
+
+    score_kind = "cosine"
+
+    def __init__(self, store: Any, view: View) -> None:
+        self.store = store
+        self.view = view
+        self._snapshot: _Snapshot | None = None
+
+    @property
+    def dimension(self) -> int | None:
+        """Length of the vectors; None while the store is empty."""
+        return next((len(record["vector"]) for record in list(self.store.store.values())), None)
+
+    def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
+        """Find the ``k`` documents closest to each question."""
+        snapshot = self._current()
+        if not snapshot.ids:
+            return [Candidates((), np.empty(0)) for _ in questions]
+        vectors = question_rows(questions, self.view.modality, snapshot.matrix.shape[1])
+        rows, cosines = nearest(snapshot.matrix, vectors, k)
+        return [
+            Candidates([snapshot.ids[r] for r in best], values, [snapshot.documents[r] for r in best])
+            for best, values in zip(rows.tolist(), cosines, strict=True)
+        ]
+
+    def _current(self) -> _Snapshot:
+        records = list(self.store.store.values())
+        vectors = [record["vector"] for record in records]
+        known = self._snapshot
+        if known is None or not (_same(records, known.records) and _same(vectors, known.vectors)):
+            self._snapshot = known = self._look(records, vectors)
+        return known
+
+    def _look(self, records: list[dict[str, Any]], vectors: list[Any]) -> _Snapshot:
+        view = self.view
+        conditions = [c for c in (view.modality_filter, view.filter) if c is not None]
+        tests = [equality_test(condition, "filter") for condition in conditions]
+        documents, own = [], []
+        for record, vector in zip(records, vectors, strict=True):
+            if view.modality_filter is None and not view.labeled(record["metadata"], record["id"]):
+                continue
+            document = Document(id=record["id"], page_content=record["text"], metadata=record["metadata"])
+            if all(test(document) for test in tests):
+                documents.append(document)
+                own.append(vector)
+        ids = [view.id_of(document, document.id) for document in documents]
+        try:
+            matrix = unit_rows(own, "stored vector") if own else np.empty((0, 0), np.float32)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"the vectors of modality {view.modality!r} cannot be searched: {error}") from error
+        return _Snapshot(records, vectors, documents, ids, matrix)
+
+
+def _same(items: list[Any], others: list[Any]) -> bool:
+    # By identity: comparing vectors by value would cost as much as building the matrix.
+    return len(items) == len(others) and all(map(operator.is_, items, others))

@@ -1,0 +1,121 @@
+"""From the words of questions to embedded questions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from commonscale.core.errors import InvalidInputError
+from commonscale.core.types import Modality, Question, Vector
+from commonscale.encoders.base import Encoder
+from commonscale.langchain.embeddings import CommonscaleEmbeddings
+
+_AT_ONCE = 16
+"""Questions that are embedded concurrently by embeddings without a batch method: a polite number of requests."""
+
+
+def as_embeddings(given: Any) -> Embeddings:
+    """Accept LangChain embeddings, anything with their two methods, or an encoder of Commonscale.
+
+    Raises:
+        InvalidInputError: if it is none of these.
+    """
+    if isinstance(given, Embeddings) or (hasattr(given, "embed_query") and hasattr(given, "embed_documents")):
+        embeddings: Embeddings = given
+        return embeddings
+    if isinstance(given, Encoder):
+        return CommonscaleEmbeddings(given)
+    raise InvalidInputError(
+        f"embeddings with embed_query and embed_documents, or an encoder, are needed, got {type(given).__name__}"
+    )
+
+
+class QuestionEmbedder:
+    """Embeds questions once with each different embedding object, whatever the number of modalities.
+
+    Attributes:
+        by_modality: the embeddings of each modality.
+    """
+
+    def __init__(self, by_modality: Mapping[Modality, Embeddings]) -> None:
+        self.by_modality = dict(by_modality)
+        self._distinct = list({id(e): e for e in by_modality.values()}.values())
+
+    def embed(
+        self, texts: Sequence[str], progress: Callable[[Sequence[str]], Any] = lambda items: items
+    ) -> list[Question]:
+        """Embed questions.
+
+        Args:
+            texts: their words.
+            progress: wraps the questions of each embedding object while they are gone through one by one.
+
+        Raises:
+            InvalidInputError: if a question is not a string, or embeddings do not give one vector for each.
+        """
+        _check(texts)
+        return self._assemble(texts, [_embed(e, texts, progress) for e in self._distinct])
+
+    async def aembed(self, texts: Sequence[str]) -> list[Question]:
+        """As ``embed``, by the asynchronous methods and with the embedding objects concurrently."""
+        _check(texts)
+        return self._assemble(texts, await asyncio.gather(*(_aembed(e, texts) for e in self._distinct)))
+
+    def _assemble(self, texts: Sequence[str], found: Sequence[Sequence[Any]]) -> list[Question]:
+        vectors = {}
+        for embeddings, given in zip(self._distinct, found, strict=True):
+            if len(given) != len(texts):
+                raise InvalidInputError(
+                    f"{type(embeddings).__name__} gave {len(given)} vectors for {len(texts)} questions"
+                )
+            vectors[id(embeddings)] = [_vector(embeddings, vector) for vector in given]
+        if len(self._distinct) == 1:
+            return [Question(text, v) for text, v in zip(texts, vectors[id(self._distinct[0])], strict=True)]
+        return [
+            Question(text, vectors={m: vectors[id(e)][i] for m, e in self.by_modality.items()})
+            for i, text in enumerate(texts)
+        ]
+
+
+def _check(texts: Sequence[str]) -> None:
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise InvalidInputError(f"questions must be strings, got {texts!r}"[:300])
+
+
+def _vector(embeddings: Embeddings, given: Any) -> Vector:
+    vector = np.asarray(given, dtype=np.float32)
+    if vector.ndim != 1:
+        raise InvalidInputError(
+            f"{type(embeddings).__name__}.embed_query gave an array of shape {vector.shape}; one vector (d,) is needed"
+        )
+    return vector
+
+
+def _embed(embeddings: Any, texts: Sequence[str], progress: Callable[[Sequence[str]], Any]) -> Sequence[Any]:
+    many = getattr(embeddings, "embed_queries", None)
+    if callable(many):
+        found: Sequence[Any] = many(list(texts))
+        return found
+    # Not embed_documents: many models embed questions and passages differently.
+    return [embeddings.embed_query(text) for text in progress(texts)]
+
+
+async def _aembed(embeddings: Any, texts: Sequence[str]) -> Sequence[Any]:
+    many = getattr(embeddings, "aembed_queries", None)
+    if callable(many):
+        found: Sequence[Any] = await many(list(texts))
+        return found
+    if not hasattr(embeddings, "aembed_query"):
+        return await asyncio.to_thread(_embed, embeddings, texts, lambda items: items)
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(text: str) -> Any:
+        async with limit:
+            answer: Awaitable[Any] = embeddings.aembed_query(text)
+            return await answer
+
+    return await asyncio.gather(*(one(text) for text in texts))

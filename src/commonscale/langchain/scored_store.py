@@ -1,0 +1,109 @@
+"""Any vector store that searches by vector and returns a score whose kind is known."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from langchain_core.documents import Document
+
+from commonscale.core.cosines import SCORE_KINDS, Converter, to_cosine
+from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
+from commonscale.core.question_vectors import question_rows
+from commonscale.core.types import Candidates, Question
+from commonscale.langchain.view import View
+
+
+@dataclass(frozen=True)
+class StoreFacts:
+    """What must be known of a store's class to read its scores and restrict its search.
+
+    Attributes:
+        score_kind: what its scores mean, or a function that reads it from the store; None if the user must say.
+        method: its search by vector that returns documents with scores. With an ``a`` before it, the
+            asynchronous twin, used if there is one.
+        filter_keyword: how that method calls its filter.
+        modality_filter: makes the filter for a metadata key and a modality.
+        both: joins two filters into one.
+    """
+
+    score_kind: str | Converter | Callable[[Any], Any] | None = None
+    method: str = "similarity_search_with_score_by_vector"
+    filter_keyword: str = "filter"
+    modality_filter: Callable[[str, str], Any] = lambda key, modality: {key: modality}
+    both: Callable[[Any, Any], Any] = lambda one, other: {**one, **other}
+
+    def source(self, store: Any, view: View) -> ScoredSource:
+        """Make the source; this is what the table of stores calls."""
+        return ScoredSource(store, view, self)
+
+
+class ScoredSource:
+    """Searches by the store's own method, question by question, and turns its scores into cosines."""
+
+    def __init__(self, store: Any, view: View, facts: StoreFacts) -> None:
+        """Check that the store can be used.
+
+        Raises:
+            UnknownScoreKindError: if the store has no such method or its scores have no known meaning.
+        """
+        self.store = store
+        self.view = view
+        self.facts = facts
+        self.score_kind = view.score_kind or facts.score_kind
+        if self.score_kind is None or not callable(getattr(store, facts.method, None)):
+            raise UnknownScoreKindError(
+                f"a {type(store).__name__} cannot be searched: what is needed is a method {facts.method}() and the "
+                f"kind of score that it returns, score_kind='...', one of: {', '.join(SCORE_KINDS)}; or a function "
+                f"from scores to cosines"
+            )
+        to_cosine([], self.score_kind)
+        self._arguments = self._restriction()
+
+    def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
+        """Find the ``k`` documents closest to each question."""
+        ask = getattr(self.store, self.facts.method)
+        return [self._candidates(ask(v, k=k, **self._arguments), k) for v in self._vectors(questions)]
+
+    async def asearch(self, questions: Sequence[Question], k: int) -> list[Candidates]:
+        """As ``search``: by the store's asynchronous method if it has one, else in a thread."""
+        ask = getattr(self.store, "a" + self.facts.method, None)
+        if not inspect.iscoroutinefunction(ask):
+            return await asyncio.to_thread(self.search, questions, k)
+        answers = await asyncio.gather(*(ask(v, k=k, **self._arguments) for v in self._vectors(questions)))
+        return [self._candidates(answer, k) for answer in answers]
+
+    def _vectors(self, questions: Sequence[Question]) -> list[list[float]]:
+        vectors: list[list[float]] = question_rows(questions, self.view.modality).tolist()
+        return vectors
+
+    def _candidates(self, answer: Sequence[tuple[Document, float]], k: int) -> Candidates:
+        documents = [document for document, _ in answer]
+        ids = [self.view.id_of(document, None) for document in documents]
+        cosines = to_cosine([score for _, score in answer], self.score_kind)  # type: ignore[arg-type]
+        order = np.argsort(-cosines, kind="stable")[:k]
+        return Candidates([ids[i] for i in order], cosines[order], [documents[i] for i in order])
+
+    def _restriction(self) -> dict[str, Any]:
+        view = self.view
+        own = view.modality_filter
+        if own is None and view.modality_key is not None:
+            own = self.facts.modality_filter(view.modality_key, view.modality)
+        if own is None or view.filter is None:
+            condition = view.filter if own is None else own
+        else:
+            condition = self._join(own, view.filter)
+        return {} if condition is None else {self.facts.filter_keyword: condition}
+
+    def _join(self, one: Any, other: Any) -> Any:
+        try:
+            return self.facts.both(one, other)
+        except TypeError as error:
+            raise InvalidInputError(
+                f"the filters {one!r} and {other!r} cannot be joined for {type(self.store).__name__}; "
+                f"give one complete filter per modality with modality_filters=..."
+            ) from error

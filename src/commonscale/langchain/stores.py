@@ -1,0 +1,78 @@
+"""The vector stores that are known, and how each becomes sources of true cosines.
+
+To support another store, add one row to ``STORES``: a function of (store, view), or a ``StoreFacts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
+from commonscale.core.types import Modality, Source
+from commonscale.langchain.faiss_store import FaissStoreSource
+from commonscale.langchain.memory_store import InMemorySource
+from commonscale.langchain.scored_store import StoreFacts
+from commonscale.langchain.view import View
+from commonscale.langchain.wrapped_source import WrappedSource
+
+Adapter: TypeAlias = Callable[[Any, View], Source]
+
+
+def _index_source(index: Any, view: View) -> Source:
+    # The index keeps its modalities apart itself, so no label is needed.
+    return WrappedSource(index.source(view.modality), replace(view, modality_key=None))
+
+
+STORES: dict[str, Adapter] = {
+    "InMemoryVectorStore": InMemorySource,
+    "FAISS": FaissStoreSource,
+    "MemoryIndex": _index_source,
+}
+"""Adapters by class name; subclasses of a class are served by its row. By name, so that nothing is imported."""
+
+
+def source_of(store: Any, view: View) -> Source:
+    """Make one modality of a store a source of true cosines.
+
+    Args:
+        store: a store of the table above, any object that already is a ``Source``, or, if the view names a score
+            kind, any vector store with ``similarity_search_with_score_by_vector``.
+        view: which documents, and how they are named.
+
+    Returns:
+        A live source: it sees what is added to the store later.
+
+    Raises:
+        UnknownScoreKindError: if nothing is known of the store's scores.
+    """
+    for cls in type(store).__mro__:
+        adapter = STORES.get(cls.__name__)
+        if adapter is not None:
+            return adapter(store, view)
+    if callable(getattr(store, "search", None)) and not hasattr(store, "similarity_search"):
+        return WrappedSource(store, view)
+    try:
+        return StoreFacts().source(store, view)
+    except UnknownScoreKindError as error:
+        raise UnknownScoreKindError(
+            f"{error}. Known are {', '.join(STORES)} and every object with search(questions, k) -> Candidates"
+        ) from error
+
+
+def modalities_of(store: Any, modalities: Sequence[Modality], filters: Mapping[Modality, Any]) -> list[Modality]:
+    """List the modalities that a mixed store is searched for.
+
+    Args:
+        store: the store.
+        modalities: the labels that are looked for.
+        filters: filters by modality; if there are any, their modalities are the ones.
+
+    Raises:
+        InvalidInputError: if there is none.
+    """
+    chosen = list(filters) or list(modalities)
+    if not chosen:
+        raise InvalidInputError(f"name the modalities of the mixed {type(store).__name__} with modalities=[...]")
+    return chosen

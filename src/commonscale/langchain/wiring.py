@@ -1,0 +1,140 @@
+"""From the stores and settings of a retriever to sources, their provenance and the questions' embedder."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+
+from commonscale.core.calibration import Provenance
+from commonscale.core.cosines import Converter
+from commonscale.core.errors import EncoderMismatchError, InvalidInputError
+from commonscale.core.types import IMAGE, TEXT, Modality, Source
+from commonscale.langchain.questions import QuestionEmbedder, as_embeddings
+from commonscale.langchain.stores import source_of
+from commonscale.langchain.view import IdKey, View
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The retriever's fields that decide what is searched, see there."""
+
+    text_store: Any
+    image_store: Any
+    store: Any
+    embeddings: Any
+    image_embeddings: Any
+    modalities: Sequence[Modality]
+    modality_key: str
+    modality_filters: Mapping[Modality, Any] | None
+    filter: Any
+    id_key: IdKey | None
+    score_kind: str | Converter | Mapping[Modality, str | Converter] | None
+
+
+class Wiring:
+    """What a retriever searches with.
+
+    Attributes:
+        sources: one source per modality.
+        embedder: embeds questions for all of them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect stores and embeddings.
+
+        Raises:
+            InvalidInputError: if there is no store, both kinds are given, or no embeddings are known.
+            UnknownScoreKindError: if a store's scores have no known meaning.
+            EncoderMismatchError: if a store was made with another encoder than questions are embedded with.
+        """
+        # A copy: a filter that is changed in place must not go on being served by what was made from the old one.
+        self._settings = tuple(copy.deepcopy(value) if _is_plain(value) else value for value in _values(settings))
+        stores = _stores(settings)
+        self.sources: dict[Modality, Source] = {m: source_of(s, _view(settings, m)) for m, s in stores.items()}
+        self.embedder = QuestionEmbedder({m: _embeddings(settings, m, s) for m, s in stores.items()})
+        for modality, store in stores.items():
+            self._check_encoder(modality, store)
+
+    def made_from(self, settings: Settings) -> bool:
+        """Tell whether it was made from these settings: the same objects, or equal dicts and lists."""
+        pairs = zip(self._settings, _values(settings), strict=True)
+        return all(mine == theirs if _is_plain(mine) else mine is theirs for mine, theirs in pairs)
+
+    def provenance(self) -> dict[Modality, Provenance]:
+        """Say where each modality's cosines come from, as far as it is known now."""
+        return {m: self._provenance(m, source) for m, source in self.sources.items()}
+
+    def _provenance(self, modality: Modality, source: Any) -> Provenance:
+        kind = getattr(source, "score_kind", None)
+        return Provenance(
+            encoder_fingerprint=_fingerprint(self.embedder.by_modality[modality]),
+            dimension=getattr(source, "dimension", None),
+            score_kind=getattr(kind, "__name__", "custom") if callable(kind) else kind,
+        )
+
+    def _check_encoder(self, modality: Modality, store: Any) -> None:
+        made_by = getattr(store, "encoder_fingerprint", None)
+        asked_by = _fingerprint(self.embedder.by_modality[modality])
+        if made_by is not None and asked_by is not None and made_by != asked_by:
+            raise EncoderMismatchError(
+                f"the {type(store).__name__} of modality {modality!r} was made with encoder {made_by!r}, but questions "
+                f"would be embedded with {asked_by!r}; load the encoder of the index"
+            )
+
+
+def _values(settings: Settings) -> list[Any]:
+    return [getattr(settings, field.name) for field in fields(settings)]
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (str, dict, list, tuple))
+
+
+def _fingerprint(embeddings: Any) -> str | None:
+    found = getattr(embeddings, "fingerprint", None)
+    return found if isinstance(found, str) else None
+
+
+def _stores(settings: Settings) -> dict[Modality, Any]:
+    separate = {TEXT: settings.text_store, IMAGE: settings.image_store}
+    chosen = {modality: store for modality, store in separate.items() if store is not None}
+    if (settings.store is None) == (not chosen):
+        raise InvalidInputError(
+            "give either text_store and image_store, or store for one store that holds all modalities; "
+            + ("got none of them" if settings.store is None else f"got store and {sorted(chosen)} stores")
+        )
+    if settings.store is None:
+        return chosen
+    modalities = list(settings.modality_filters or settings.modalities)
+    if not modalities:
+        raise InvalidInputError("a mixed store needs the modalities to search it for: modalities=['text', 'image']")
+    return dict.fromkeys(modalities, settings.store)
+
+
+def _view(settings: Settings, modality: Modality) -> View:
+    mixed = settings.store is not None
+    kind = settings.score_kind
+    return View(
+        modality=modality,
+        modality_key=settings.modality_key if mixed and not settings.modality_filters else None,
+        modality_filter=(settings.modality_filters or {}).get(modality) if mixed else None,
+        filter=settings.filter,
+        id_key=settings.id_key,
+        score_kind=kind.get(modality) if isinstance(kind, Mapping) else kind,
+    )
+
+
+def _embeddings(settings: Settings, modality: Modality, store: Any) -> Embeddings:
+    given = settings.image_embeddings if modality == IMAGE and settings.image_embeddings is not None else None
+    given = settings.embeddings if given is None else given
+    given = getattr(store, "embeddings", None) if given is None else given
+    if given is None:
+        raise InvalidInputError(
+            f"no embeddings are known for modality {modality!r}: the {type(store).__name__} has none of its own; "
+            f"give embeddings=... (and image_embeddings=... if pictures have another encoder)"
+        )
+    return as_embeddings(given)
