@@ -40,7 +40,8 @@ def unit_rows(vectors: npt.ArrayLike, what: str = "vector") -> npt.NDArray[np.fl
             f"{int((~usable).sum())} of {len(rows)} {what}s have no direction, so no cosine; "
             f"the first is {what} {first} ({fault}); embed it again or leave it out"
         )
-    return (rows / norms[:, None]).astype(np.float32)
+    unit: npt.NDArray[np.float32] = (rows / norms[:, None]).astype(np.float32)
+    return unit
 
 
 def nearest(

@@ -1,0 +1,18 @@
+"""Commonscale for LlamaIndex: a retriever, node postprocessors and an embedding model.
+
+Needs the extra ``llama-index``.
+"""
+
+from __future__ import annotations
+
+from commonscale.llama_index import _extra as _extra
+from commonscale.llama_index.embedding import CommonscaleEmbedding
+from commonscale.llama_index.postprocessors import ModalityBalancer, SimilarityStandardizer
+from commonscale.llama_index.retriever import StandardizedMultiModalRetriever
+
+__all__ = [
+    "CommonscaleEmbedding",
+    "ModalityBalancer",
+    "SimilarityStandardizer",
+    "StandardizedMultiModalRetriever",
+]

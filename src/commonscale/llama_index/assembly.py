@@ -1,0 +1,125 @@
+"""From the stores, nodes and models that a user names to a joint search over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.storage.docstore.types import BaseDocumentStore
+from llama_index.core.vector_stores.types import MetadataFilters
+
+from commonscale.core.calibration import Calibration, Provenance
+from commonscale.core.errors import InvalidInputError
+from commonscale.core.search import JointSearch
+from commonscale.core.types import IMAGE, TEXT, Modality
+from commonscale.llama_index.catalog import DocstoreNodes, MappedNodes, NodeCatalog, NodeMap
+from commonscale.llama_index.embedding import CommonscaleEmbedding
+from commonscale.llama_index.questions import QuestionEmbedder, fingerprint_of
+from commonscale.llama_index.sources import NodeSource, ScoreKindName, StoreRequest
+from commonscale.llama_index.stores import open_source
+
+EmbedModel = Any
+"""A LlamaIndex ``BaseEmbedding``, or an encoder of Commonscale's."""
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The stores to search, and where their nodes are: two, one of them, or a mixed one.
+
+    Attributes:
+        text: store of texts.
+        image: store of images.
+        mixed: one store of both.
+        text_nodes: nodes of the text store.
+        image_nodes: nodes of the image store.
+        nodes: nodes of the mixed store.
+        docstore: docstore of all of them, by node id.
+    """
+
+    text: Any = None
+    image: Any = None
+    mixed: Any = None
+    text_nodes: NodeMap | NodeCatalog | None = None
+    image_nodes: NodeMap | NodeCatalog | None = None
+    nodes: NodeMap | NodeCatalog | None = None
+    docstore: BaseDocumentStore | None = None
+
+    def by_modality(self) -> dict[Modality, tuple[Any, NodeCatalog | None]]:
+        """Give each modality's store and catalog.
+
+        Raises:
+            InvalidInputError: if there is no store, or a mixed one beside others.
+        """
+        single = {TEXT: (self.text, self.text_nodes), IMAGE: (self.image, self.image_nodes)}
+        if self.mixed is not None:
+            if self.text is not None or self.image is not None:
+                raise InvalidInputError(
+                    "give store= (texts and images in one) or text_store= and image_store=, not both"
+                )
+            single = dict.fromkeys(single, (self.mixed, self.nodes))
+        chosen = {m: (store, self._catalog(nodes)) for m, (store, nodes) in single.items() if store is not None}
+        if not chosen:
+            raise InvalidInputError("give text_store=, image_store=, both, or store= (texts and images in one)")
+        return chosen
+
+    def _catalog(self, nodes: NodeMap | NodeCatalog | None) -> NodeCatalog | None:
+        if nodes is None:
+            return None if self.docstore is None else DocstoreNodes(self.docstore)
+        return nodes if isinstance(nodes, (MappedNodes, DocstoreNodes)) else MappedNodes(nodes)  # type: ignore[arg-type]
+
+
+def as_embedding(model: EmbedModel) -> BaseEmbedding:
+    """Give the embedding model; an encoder of Commonscale's is wrapped.
+
+    Raises:
+        InvalidInputError: if it is neither.
+    """
+    return model if isinstance(model, BaseEmbedding) else CommonscaleEmbedding(model)
+
+
+def assemble(
+    stores: Stores,
+    models: Mapping[Modality, BaseEmbedding],
+    calibration: Calibration | None,
+    filters: MetadataFilters | None,
+    modality_key: str,
+    score_kind: ScoreKindName | Mapping[Modality, ScoreKindName] | None,
+) -> tuple[dict[Modality, NodeSource], JointSearch, QuestionEmbedder]:
+    """Open every store and join them in one search.
+
+    Args:
+        stores: the stores.
+        models: the embedding model of each modality.
+        calibration: the common scale, if there is one yet.
+        filters: metadata filters for every store.
+        modality_key: metadata key that names a node's modality.
+        score_kind: what the stores' scores are, for all or by modality; None where stores are known.
+
+    Returns:
+        The sources, the search over them, and what embeds its questions.
+    """
+    sources: dict[Modality, NodeSource] = {}
+    provenance: dict[Modality, Provenance] = {}
+    for modality, (store, catalog) in stores.by_modality().items():
+        kind = score_kind.get(modality) if isinstance(score_kind, Mapping) else score_kind
+        request = StoreRequest(modality, stores.mixed is not None, catalog, filters, modality_key, kind)
+        sources[modality] = source = open_source(store, request)
+        provenance[modality] = _provenance(source.provenance, models[modality], modality)
+    embedder = QuestionEmbedder({modality: models[modality] for modality in sources})
+    return sources, JointSearch(sources, calibration, provenance=provenance), embedder
+
+
+def _provenance(recorded: Provenance, model: BaseEmbedding, modality: Modality) -> Provenance:
+    mine = fingerprint_of(model)
+    theirs = recorded.encoder_fingerprint
+    if theirs is None:
+        return replace(recorded, encoder_fingerprint=mine)
+    # Other classes have no fingerprint to compare: what the index recorded then stands.
+    if isinstance(model, CommonscaleEmbedding) and theirs != mine:
+        raise InvalidInputError(
+            f"the index of modality {modality!r} was built with the encoder {theirs!r}, but questions would be "
+            f"embedded with {mine!r}; give the encoder that it was built with"
+        )
+    return recorded

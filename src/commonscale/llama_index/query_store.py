@@ -1,0 +1,97 @@
+"""Any LlamaIndex vector store as a source, through its ``query``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from llama_index.core.schema import BaseNode
+from llama_index.core.vector_stores.types import (
+    FilterCondition,
+    MetadataFilter,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
+
+from commonscale.core.calibration import Provenance
+from commonscale.core.cosines import to_cosine
+from commonscale.core.errors import SourceError, UnknownScoreKindError
+from commonscale.core.types import Candidates, Question
+from commonscale.llama_index.sources import ScoreKindName, StoreRequest
+
+
+class QuerySource:
+    """Asks a vector store one question at a time and converts its scores by their kind.
+
+    The query names no node ids: ``as_retriever`` of LlamaIndex passes those of image nodes only, which hides
+    every text of a mixed store that keeps text. A mixed store is searched once per modality, with a filter on
+    the metadata key that names it, since text would starve images in one joint top k.
+    """
+
+    def __init__(self, store: Any, request: StoreRequest) -> None:
+        """Set up the source.
+
+        Args:
+            store: any object with LlamaIndex's ``query(VectorStoreQuery)``.
+            request: what to search in it, with the kind of its scores.
+
+        Raises:
+            UnknownScoreKindError: if the request does not say what the scores are.
+            InvalidInputError: if the store keeps only vectors and there is no catalog.
+        """
+        if request.score_kind is None:
+            raise UnknownScoreKindError(f"the scores of {type(store).__name__} have no known meaning; pass score_kind=")
+        self._store = store
+        self._kind: ScoreKindName = request.score_kind
+        self._catalog = request.catalog if store.stores_text else request.needed_catalog(store)
+        self._filters = _filters(request)
+        self._modality = request.modality
+        self.provenance = Provenance(score_kind=self._kind if isinstance(self._kind, str) else None)
+
+    def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
+        """Query the store for each question."""
+        return [self._candidates(self._store.query(self._query(question, k))) for question in questions]
+
+    def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:
+        """Read nodes from the catalog."""
+        if self._catalog is None:
+            raise SourceError(f"{type(self._store).__name__} returned ids without nodes; pass docstore= or nodes=")
+        return self._catalog.fetch(node_ids)
+
+    def _query(self, question: Question, k: int) -> VectorStoreQuery:
+        return VectorStoreQuery(
+            query_embedding=question.vector_for(self._modality).tolist(),
+            query_str=question.text,
+            similarity_top_k=k,
+            filters=self._filters,
+        )
+
+    def _candidates(self, result: VectorStoreQueryResult) -> Candidates:
+        nodes = None if result.nodes is None else list(result.nodes)
+        ids = [node.node_id for node in nodes] if nodes is not None else list(result.ids or ())
+        if result.similarities is None or len(result.similarities) != len(ids):
+            given = "no" if result.similarities is None else len(result.similarities)
+            raise SourceError(
+                f"{type(self._store).__name__} returned {len(ids)} hits with {given} similarities; "
+                f"search it in a mode that scores its hits"
+            )
+        if nodes is None and self._catalog is not None:
+            ids, nodes = self._catalog.resolve(ids)
+        cosines = to_cosine(result.similarities, self._kind)
+        order = np.argsort(-cosines, kind="stable").tolist()
+        return Candidates([ids[i] for i in order], cosines[order], None if nodes is None else [nodes[i] for i in order])
+
+
+def _filters(request: StoreRequest) -> MetadataFilters | None:
+    """Join the caller's filters with that on the modality."""
+    if not request.mixed:
+        return request.filters
+    own = MetadataFilter(key=request.modality_key, value=request.modality)
+    given = request.filters
+    if given is None:
+        return MetadataFilters(filters=[own])
+    if given.condition == FilterCondition.AND:
+        return MetadataFilters(filters=[*given.filters, own])
+    return MetadataFilters(filters=[given, own])

@@ -1,0 +1,297 @@
+"""The retriever: text and images in one ranking, as LlamaIndex nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
+from llama_index.core.indices import VectorStoreIndex
+from llama_index.core.instrumentation.events.retrieval import RetrievalEndEvent, RetrievalStartEvent
+from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
+from llama_index.core.storage.docstore.types import BaseDocumentStore
+from llama_index.core.vector_stores.types import MetadataFilters
+from llama_index_instrumentation import get_dispatcher
+
+from commonscale.core.calibration import Calibration
+from commonscale.core.errors import InvalidInputError
+from commonscale.core.search import JointSearch
+from commonscale.core.types import IMAGE, TEXT, Modality, Ranking
+from commonscale.llama_index.assembly import EmbedModel, Stores, as_embedding, assemble
+from commonscale.llama_index.catalog import NodeCatalog, NodeMap
+from commonscale.llama_index.modality import MODALITY_KEY
+from commonscale.llama_index.opening import settings_of
+from commonscale.llama_index.questions import IMAGE_QUESTION, as_bundle
+from commonscale.llama_index.results import scored_nodes
+from commonscale.llama_index.sources import ScoreKindName
+
+dispatcher = get_dispatcher(__name__)
+
+
+class StandardizedMultiModalRetriever(MultiModalRetriever):
+    """Ranks texts and images together, on a scale learned from unlabeled questions.
+
+    Each store is searched for ``similarity_top_k`` hits with the question's embedding; scores become true
+    cosines, cosines become standard deviations above their modality's average best hit (see ``Calibration``),
+    and the best hits of both modalities are returned, best first. A document found in both (a captioned
+    image) comes once, at its best. Scores may be negative: use ``SimilarityStandardizer(probability=True)``
+    before a cut-off in [0, 1].
+
+    Nodes come as copies that carry ``commonscale_cosine``, ``commonscale_modality`` and ``commonscale_score``
+    in metadata, hidden from LLMs and embedding models. Query bundles are never written to; an embedding that
+    is already in one is used as ``embed_model``'s.
+
+    Attributes:
+        similarity_top_k: how many hits.
+        minimum: at least this many hits per modality, as far as it has them.
+        maximum: at most this many hits per modality.
+        raw: rank by raw cosine instead, for comparison.
+    """
+
+    def __init__(
+        self,
+        *,
+        embed_model: EmbedModel,
+        image_embed_model: EmbedModel | None = None,
+        text_store: Any = None,
+        image_store: Any = None,
+        store: Any = None,
+        text_nodes: NodeMap | NodeCatalog | None = None,
+        image_nodes: NodeMap | NodeCatalog | None = None,
+        nodes: NodeMap | NodeCatalog | None = None,
+        docstore: BaseDocumentStore | None = None,
+        similarity_top_k: int = 10,
+        calibration: Calibration | None = None,
+        minimum: Mapping[Modality, int] | None = None,
+        maximum: Mapping[Modality, int] | None = None,
+        raw: bool = False,
+        filters: MetadataFilters | None = None,
+        modality_key: str = MODALITY_KEY,
+        score_kind: ScoreKindName | Mapping[Modality, ScoreKindName] | None = None,
+        callback_manager: CallbackManager | None = None,
+        object_map: dict[str, Any] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        """Set up the retriever.
+
+        Args:
+            embed_model: embeds questions; a LlamaIndex embedding or a Commonscale encoder.
+            image_embed_model: embeds questions for the image store, where it was built with another model.
+            text_store: vector store of texts: a LlamaIndex store, ``commonscale.index.FaissIndex``, or a core
+                ``Source``.
+            image_store: vector store of images; without it, or without ``text_store``, one modality is ranked.
+            store: one store of both, instead; each modality is searched in it by a filter of its own.
+            text_nodes: nodes of a text store that keeps only vectors, by the store's id or in row order.
+            image_nodes: the same for the image store.
+            nodes: the same for the mixed store.
+            docstore: docstore of all nodes, instead, for stores whose ids are node ids.
+            similarity_top_k: how many hits, at least 1.
+            calibration: the common scale; or call ``calibrate``.
+            minimum: see the attributes.
+            maximum: see the attributes.
+            raw: see the attributes.
+            filters: metadata filters for every store.
+            modality_key: metadata key naming the modality of nodes whose class does not tell.
+            score_kind: what the similarities of an unknown store are (a name of ``commonscale.SCORE_KINDS`` or a
+                function to cosines), for all stores or by modality.
+            callback_manager: LlamaIndex's callbacks.
+            object_map: what ``IndexNode``s point to.
+            verbose: print what ``IndexNode``s lead to, as LlamaIndex does.
+
+        Raises:
+            InvalidInputError: if stores, nodes or models are missing or do not fit.
+            UnknownScoreKindError: if the meaning of a store's scores is not known.
+            CalibrationMismatchError: if the calibration was made for another model or score kind.
+        """
+        super().__init__(callback_manager=callback_manager, object_map=object_map, verbose=verbose)
+        text_model = as_embedding(embed_model)
+        image_model = text_model if image_embed_model in (None, embed_model) else as_embedding(image_embed_model)
+        models: dict[Modality, BaseEmbedding] = {TEXT: text_model, IMAGE: image_model}
+        stores = Stores(text_store, image_store, store, text_nodes, image_nodes, nodes, docstore)
+        self._sources, self._search, self._embedder = assemble(
+            stores, models, calibration, filters, modality_key, score_kind
+        )
+        self.similarity_top_k = similarity_top_k
+        self.minimum = minimum
+        self.maximum = maximum
+        self.raw = raw
+
+    @classmethod
+    def from_index(cls, index: VectorStoreIndex, **settings: Any) -> StandardizedMultiModalRetriever:
+        """Make a retriever over the stores, nodes and models of an index.
+
+        Args:
+            index: a ``MultiModalVectorStoreIndex``, or a ``VectorStoreIndex`` over a mixed store.
+            settings: any argument of the constructor; those given replace the index's.
+
+        Returns:
+            The retriever.
+
+        Raises:
+            InvalidInputError: if the index is another one, or its nodes cannot be told apart.
+        """
+        return cls(**settings_of(index, settings))
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The common scale in use; assigning another takes effect with the next question."""
+        return self._search.calibration
+
+    @calibration.setter
+    def calibration(self, calibration: Calibration | None) -> None:
+        self._search.calibration = calibration
+
+    def calibrate(self, questions: Sequence[QueryType], show_progress: bool = False) -> Calibration:
+        """Learn the common scale from unlabeled questions and use it from now on.
+
+        Args:
+            questions: questions as users ask them; better 100 or more. Each is embedded once per model, and
+                each store is searched in one batch.
+            show_progress: show a progress bar while embedding.
+
+        Returns:
+            The calibration; keep it with ``calibration.save(path)``.
+
+        Raises:
+            InvalidInputError: if there are no questions or no documents.
+        """
+        embedded = self._embedder.embed(_bundles(questions), show_progress=show_progress)
+        for modality, known in self._search.provenance.items():
+            if embedded and known.dimension is None:
+                dimension = len(embedded[0].vector_for(modality))
+                self._search.provenance[modality] = replace(known, dimension=dimension)
+        return self._search.calibrate(embedded)
+
+    @dispatcher.span
+    def retrieve_batch(self, questions: Sequence[QueryType]) -> list[list[NodeWithScore]]:
+        """Retrieve for many questions, in one batch per store.
+
+        Emits the same events as ``retrieve`` for every question.
+
+        Args:
+            questions: strings or query bundles.
+
+        Returns:
+            One list of nodes per question, as ``retrieve`` gives it.
+        """
+        bundles = _bundles(questions)
+        _started(questions)
+        with self.callback_manager.as_trace("query"):
+            rankings = self._search.search_batch(self._embedder.embed(bundles), **self._options())
+            answers = []
+            for question, bundle, ranking in zip(questions, bundles, rankings, strict=True):
+                with self._event(bundle) as event:
+                    nodes = self._handle_recursive_retrieval(bundle, scored_nodes(ranking.hits, self._sources))
+                    event.on_end(payload={EventPayload.NODES: nodes})
+                dispatcher.event(RetrievalEndEvent(str_or_query_bundle=question, nodes=nodes))
+                answers.append(nodes)
+        return answers
+
+    @dispatcher.span
+    async def aretrieve_batch(self, questions: Sequence[QueryType]) -> list[list[NodeWithScore]]:
+        """As ``retrieve_batch``, never blocking the event loop."""
+        bundles = _bundles(questions)
+        _started(questions)
+        with self.callback_manager.as_trace("query"):
+            rankings = await self._search.asearch_batch(await self._embedder.aembed(bundles), **self._options())
+            answers = []
+            for question, bundle, ranking in zip(questions, bundles, rankings, strict=True):
+                with self._event(bundle) as event:
+                    nodes = await self._ahandle_recursive_retrieval(bundle, await self._anodes(ranking))
+                    event.on_end(payload={EventPayload.NODES: nodes})
+                dispatcher.event(RetrievalEndEvent(str_or_query_bundle=question, nodes=nodes))
+                answers.append(nodes)
+        return answers
+
+    def text_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+        """Retrieve texts only, with the scores that they have in the joint ranking."""
+        return self._retrieve_one(as_bundle(str_or_query_bundle), TEXT)
+
+    async def atext_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+        """As ``text_retrieve``, asynchronously."""
+        return await self._aretrieve_one(as_bundle(str_or_query_bundle), TEXT)
+
+    def text_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+        """Retrieve images only, with the scores that they have in the joint ranking."""
+        return self._text_to_image_retrieve(as_bundle(str_or_query_bundle))
+
+    async def atext_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+        """As ``text_to_image_retrieve``, asynchronously."""
+        return await self._atext_to_image_retrieve(as_bundle(str_or_query_bundle))
+
+    def image_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+        """Refuse: questions that are images are not ranked; the error says what to do."""
+        raise _image_question(str_or_query_bundle)
+
+    async def aimage_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
+        """Refuse, as ``image_to_image_retrieve`` does."""
+        raise _image_question(str_or_query_bundle)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        question = self._embedder.embed([query_bundle])[0]
+        return scored_nodes(self._search.search(question, **self._options()).hits, self._sources)
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        question = (await self._embedder.aembed([query_bundle]))[0]
+        return await self._anodes(await self._search.asearch(question, **self._options()))
+
+    def _text_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._retrieve_one(query_bundle, IMAGE)
+
+    async def _atext_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return await self._aretrieve_one(query_bundle, IMAGE)
+
+    def _image_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        raise _image_question(query_bundle)
+
+    async def _aimage_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        raise _image_question(query_bundle)
+
+    def _retrieve_one(self, bundle: QueryBundle, modality: Modality) -> list[NodeWithScore]:
+        search = self._single(modality)
+        if search is None:
+            return []
+        question = self._embedder.embed([bundle])[0]
+        return scored_nodes(search.search(question, self.similarity_top_k, raw=self.raw).hits, self._sources)
+
+    async def _aretrieve_one(self, bundle: QueryBundle, modality: Modality) -> list[NodeWithScore]:
+        search = self._single(modality)
+        if search is None:
+            return []
+        question = (await self._embedder.aembed([bundle]))[0]
+        return await self._anodes(await search.asearch(question, self.similarity_top_k, raw=self.raw))
+
+    def _single(self, modality: Modality) -> JointSearch | None:
+        """Give a search of one modality on the common scale; None if there is no store for it."""
+        source = self._sources.get(modality)
+        return None if source is None else JointSearch({modality: source}, self._search.calibration)
+
+    def _options(self) -> dict[str, Any]:
+        return {"k": self.similarity_top_k, "minimum": self.minimum, "maximum": self.maximum, "raw": self.raw}
+
+    async def _anodes(self, ranking: Ranking) -> list[NodeWithScore]:
+        # A docstore may lie behind a network.
+        return await asyncio.to_thread(scored_nodes, ranking.hits, self._sources)
+
+    def _event(self, bundle: QueryBundle) -> Any:
+        return self.callback_manager.event(CBEventType.RETRIEVE, payload={EventPayload.QUERY_STR: bundle.query_str})
+
+
+def _started(questions: Sequence[QueryType]) -> None:
+    for question in questions:
+        dispatcher.event(RetrievalStartEvent(str_or_query_bundle=question))
+
+
+def _bundles(questions: Sequence[QueryType]) -> list[QueryBundle]:
+    if isinstance(questions, (str, QueryBundle)):
+        raise InvalidInputError(f"a list of questions is needed, got one question: {questions!r}; put it into a list")
+    return [as_bundle(question) for question in questions]
+
+
+def _image_question(question: QueryType) -> InvalidInputError:
+    path = question if isinstance(question, str) else question.image_path
+    return InvalidInputError(IMAGE_QUESTION.format(path=path))

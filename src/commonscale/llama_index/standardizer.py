@@ -1,0 +1,127 @@
+"""A node postprocessor that puts any retriever's scores on the common scale."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.bridge.pydantic import BeforeValidator, Field, PlainSerializer
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import NodeWithScore, QueryBundle
+
+from commonscale.core.calibration import Calibration
+from commonscale.core.calibration_file import dumps, loads
+from commonscale.core.cosines import score_kind, to_cosine
+from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
+from commonscale.core.ranking import first_of_each
+from commonscale.core.types import IMAGE, TEXT, Hit, Modality
+from commonscale.llama_index.modality import MODALITY_KEY, modality_of
+from commonscale.llama_index.recompute import recomputed_cosines
+from commonscale.llama_index.results import recorded, with_score
+
+
+def _calibration(value: Any) -> Any:
+    if isinstance(value, dict):
+        return loads(json.dumps(value).encode(), "calibration")
+    return Calibration.load(value) if isinstance(value, (str, os.PathLike)) else value
+
+
+def _as_dict(calibration: Calibration) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(dumps(calibration))
+    return document
+
+
+class SimilarityStandardizer(BaseNodePostprocessor):
+    """Rescores the mixed hits of any retriever and sorts them, best first.
+
+    The cosine of each hit comes from the first of these that applies:
+
+    1. Commonscale's own record of it, if the score is still the one that Commonscale gave;
+    2. ``embed_model``: the question and the node's embedding (or, where it has none, its content) are compared;
+    3. ``score_kind``: the hit's score is converted.
+
+    A score tells neither of what it is nor of which store it came from, so nothing is guessed: a hit without
+    score, one out of range, or one whose score kind was not named is an error. A captioned image that
+    ``MultiModalVectorIndexRetriever`` found in both stores carries the score of its caption; only
+    ``embed_model`` gives it that of its picture.
+
+    Attributes:
+        calibration: the common scale; also as the path of its file.
+        score_kind: what incoming scores are (a name of ``commonscale.SCORE_KINDS``), for all or by modality.
+        embed_model: recomputes cosines; for hits with images a ``MultiModalEmbedding``. Not part of ``to_dict``.
+        image_embed_model: the model of the images, where it is another. Not part of ``to_dict``.
+        probability: give scores in [0, 1] (see ``Calibration.probability``), as ``SimilarityPostprocessor``
+            and its cut-offs expect: with its default cut-off of 0.0 it drops every negative score.
+        modality_key: metadata key naming the modality of nodes whose class does not tell.
+    """
+
+    calibration: Annotated[Calibration, BeforeValidator(_calibration), PlainSerializer(_as_dict)]
+    score_kind: str | dict[str, str] | None = Field(default=None, description="What incoming scores are.")
+    embed_model: BaseEmbedding | None = Field(default=None, exclude=True, description="Recomputes cosines.")
+    image_embed_model: BaseEmbedding | None = Field(default=None, exclude=True, description="That of images.")
+    probability: bool = Field(default=False, description="Give scores in [0, 1].")
+    modality_key: str = Field(default=MODALITY_KEY, description="Metadata key that names the modality.")
+
+    def __init__(self, **data: Any) -> None:
+        """Set up the postprocessor.
+
+        Args:
+            data: the attributes.
+
+        Raises:
+            UnknownScoreKindError: if a score kind has no known name.
+        """
+        super().__init__(**data)
+        kinds = self.score_kind.values() if isinstance(self.score_kind, dict) else [self.score_kind]
+        for kind in kinds:
+            if kind is not None:
+                score_kind(kind)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name the class for serialization."""
+        return "SimilarityStandardizer"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        hits = [self._hit(node, *pair) for node, pair in zip(nodes, self._cosines(nodes, query_bundle), strict=True)]
+        hits.sort(key=lambda hit: -hit.score)
+        return [with_score(hit.payload, hit) for hit in first_of_each(hits, lambda hit: hit.id)]
+
+    def _hit(self, node: NodeWithScore, cosine: float, modality: Modality) -> Hit:
+        scale = self.calibration.probability if self.probability else self.calibration.standardize
+        return Hit(node.node.node_id, modality, cosine, float(scale([cosine], modality)[0]), node.node)
+
+    def _cosines(
+        self, nodes: Sequence[NodeWithScore], query_bundle: QueryBundle | None
+    ) -> list[tuple[float, Modality]]:
+        """Give each hit's cosine and modality."""
+        known = [recorded(node) for node in nodes]
+        unknown = [node for node, pair in zip(nodes, known, strict=True) if pair is None]
+        if unknown and self.embed_model is not None:
+            models = {TEXT: self.embed_model, IMAGE: self.image_embed_model or self.embed_model}
+            modalities = [modality_of(node.node, self.modality_key) for node in unknown]
+            cosines = recomputed_cosines([node.node for node in unknown], modalities, models, query_bundle)
+            found = iter(list(zip(cosines, modalities, strict=True)))
+        else:
+            found = iter([self._converted(node) for node in unknown])
+        return [pair if pair is not None else next(found) for pair in known]
+
+    def _converted(self, node: NodeWithScore) -> tuple[float, Modality]:
+        modality = modality_of(node.node, self.modality_key)
+        kind = self.score_kind.get(modality) if isinstance(self.score_kind, dict) else self.score_kind
+        if kind is None:
+            raise UnknownScoreKindError(
+                f"what the score {node.score!r} of the {modality!r} node {node.node.node_id!r} means is not known: "
+                f"pass score_kind= (see commonscale.SCORE_KINDS), for all or by modality, or embed_model= to recompute"
+            )
+        if node.score is None:
+            raise InvalidInputError(
+                f"the node {node.node.node_id!r} has no score, so it cannot be put on the common scale; use a "
+                f"retriever that scores its hits, or pass embed_model= to compute the cosine"
+            )
+        return float(to_cosine([node.score], kind)[0]), modality
