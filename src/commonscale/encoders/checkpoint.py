@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from commonscale.core.errors import EncoderError, InvalidInputError
@@ -156,7 +157,7 @@ def _locate(name_or_path: str | Path) -> tuple[str, bool]:
             f"load_encoder() needs a folder or a hub id such as 'openai/clip-vit-base-patch32', got {name_or_path!r}"
         )
     folder = Path(name_or_path).expanduser()
-    if folder.is_dir():
+    if name_or_path != "" and folder.is_dir():  # Path("") would be the current folder
         return str(folder), True
     if isinstance(name_or_path, Path) or not _HUB_ID.fullmatch(name_or_path):
         raise InvalidInputError(
@@ -171,6 +172,11 @@ def explained(name: str, part: str) -> Iterator[None]:
     """Turn the many errors of a failed download or a damaged file into one EncoderError."""
     try:
         yield
+    except UnpicklingError as error:
+        raise EncoderError(
+            f"Cannot load {part} of {name!r}: the file is a pickle that holds more than weights, so it could run "
+            "code and is refused. Use a checkpoint in safetensors format."
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, require("safetensors", "encoders").SafetensorError) as error:
         raise EncoderError(
             f"Cannot load {part} of {name!r}: {error}\nA hub id needs a connection or a copy in the cache; a "

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 ImageInput: TypeAlias = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes], "Image"]
 
-FORMATS = tuple("AVIF BMP DIB GIF HEIF ICO JPEG JPEG2000 MPO PNG PPM QOI SGI TIFF WEBP".split())
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI", "TIFF", "WEBP")
 """Formats of Pillow that are read, HEIF if a plugin brings it. Formats without a signature are left out:
 any bytes could pass for them."""
 

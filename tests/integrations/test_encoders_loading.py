@@ -1,0 +1,357 @@
+"""load_encoder: which checkpoint is served by what, and every way in which loading can go wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from commonscale.core.errors import EncoderError, ImageError, InvalidInputError, MissingExtraError
+from commonscale.encoders import FAMILIES, Family, ImageOptions, load_encoder
+from commonscale.encoders.dual import text_limit
+from tiny_models import CLIP_TOKENS, save_tiny_clip, save_tiny_dual_encoder
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("PIL")
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory) -> Path:
+    return save_tiny_clip(tmp_path_factory.mktemp("loading") / "clip")
+
+
+@pytest.fixture
+def copy(clip_folder, tmp_path) -> Path:
+    """A copy of the tiny CLIP that a test may damage."""
+    return Path(shutil.copytree(clip_folder, tmp_path / "copy"))
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+# --- names
+
+
+def test_path_and_string_and_home(clip_folder, monkeypatch):
+    expected = load_encoder(clip_folder).fingerprint
+    assert load_encoder(str(clip_folder)).fingerprint == expected
+    monkeypatch.setenv("HOME", str(clip_folder.parent))
+    assert load_encoder("~/clip").fingerprint == expected
+    monkeypatch.chdir(clip_folder.parent)
+    assert load_encoder("clip").fingerprint == expected
+
+
+@pytest.mark.parametrize("name", [Path("missing"), "./missing", "/no/such/folder", "a/b/c", "", "C:\\models\\clip"])
+def test_no_such_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInputError, match=r"There is no folder|needs a folder"):
+        load_encoder(name)
+
+
+@pytest.mark.parametrize("name", [None, 3, b"clip"])
+def test_names_of_other_types(name):
+    with pytest.raises(InvalidInputError, match="needs a folder or a hub id"):
+        load_encoder(name)
+
+
+def test_a_hub_id_that_is_not_cached():
+    with pytest.raises(EncoderError, match=r"config\.json of 'nobody/no-such-model'"):
+        load_encoder("nobody/no-such-model", local_files_only=True)
+
+
+def test_a_hub_id_from_the_cache(clip_folder, tmp_path, monkeypatch):
+    """The layout of the hub's cache: refs/main names a commit, snapshots/<commit> holds its files."""
+    cached = tmp_path / "models--someone--tiny-clip"
+    shutil.copytree(clip_folder, cached / "snapshots" / "abc123")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc123")
+    script = "from commonscale.encoders import load_encoder; "
+    script += "print(load_encoder('someone/tiny-clip', local_files_only=True, revision='main').fingerprint)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"HF_HUB_CACHE": str(tmp_path), "HF_HOME": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == load_encoder(clip_folder).fingerprint
+
+
+# --- families
+
+
+def test_a_model_that_no_family_serves_lists_those_that_are(tmp_path):
+    from transformers import BertConfig
+
+    BertConfig().save_pretrained(tmp_path)
+    with pytest.raises(InvalidInputError, match=r"type 'bert'.*clip \(such as .*vision-text-dual-encoder"):
+        load_encoder(tmp_path)
+
+
+def test_a_new_family_is_one_row(clip_folder, monkeypatch):
+    module, made = ModuleType("my_family"), []
+    module.MyEncoder = lambda checkpoint, options: made.append((checkpoint, options))
+    monkeypatch.setitem(sys.modules, "my_family", module)
+    monkeypatch.setitem(FAMILIES, "clip", Family("clip", "my_family", "MyEncoder", "me/mine"))
+    load_encoder(clip_folder, batch_size=5)
+    ((checkpoint, options),) = made
+    assert checkpoint.name == str(clip_folder)
+    assert options.batch_size == 5
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_every_row_names_a_class(family):
+    assert family.load().__name__ == family.encoder
+
+
+# --- arguments
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, True, "8"])
+def test_batch_size(clip_folder, batch_size):
+    with pytest.raises(InvalidInputError, match="batch_size"):
+        load_encoder(clip_folder, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int8", "half", torch.int8, 16])
+def test_dtype(clip_folder, dtype):
+    with pytest.raises(InvalidInputError, match="dtype must be one of float32, float16, bfloat16"):
+        load_encoder(clip_folder, dtype=dtype)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cpu:x", object()])
+def test_devices_that_torch_does_not_know(clip_folder, device):
+    with pytest.raises(InvalidInputError, match="device must be one that torch knows"):
+        load_encoder(clip_folder, device=device)
+
+
+def test_devices(clip_folder, monkeypatch):
+    assert load_encoder(clip_folder, device=torch.device("cpu")).device == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert load_encoder(clip_folder).device == "cpu"
+    with pytest.raises(InvalidInputError, match="'cuda:0' is not available on this machine; usable here: cpu"):
+        load_encoder(clip_folder, device="cuda:0")
+
+
+@pytest.mark.parametrize(("cuda", "mps", "device"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
+def test_automatic_device(monkeypatch, cuda, mps, device):
+    from commonscale.encoders.checkpoint import choose_device
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert choose_device() == device
+
+
+@pytest.mark.parametrize("max_tokens", [2, 0, 5.0, True])
+def test_max_tokens(clip_folder, max_tokens):
+    with pytest.raises(InvalidInputError, match="max_tokens"):
+        load_encoder(clip_folder, max_tokens=max_tokens)
+
+
+def test_urls_are_allowed_by_either_argument(clip_folder):
+    url = "http://127.0.0.1:1/a.png"
+    for encoder in (
+        load_encoder(clip_folder, allow_urls=True),
+        load_encoder(clip_folder, image_options=ImageOptions(allow_urls=True)),
+        load_encoder(clip_folder, allow_urls=True, image_options=ImageOptions(timeout=3)),
+    ):
+        with pytest.raises(ImageError, match="not on the public internet"):
+            encoder.encode_images([url])
+    with pytest.raises(ImageError, match="allow_urls=True"):
+        load_encoder(clip_folder).encode_images([url])
+
+
+def test_repr_says_where_it_came_from_and_runs(clip_folder):
+    text = repr(load_encoder(clip_folder, device="cpu", dtype="bfloat16"))
+    assert text == f"CLIPEncoder({str(clip_folder)!r}, device='cpu', dtype='bfloat16', dimension=16)"
+
+
+# --- damaged and foreign checkpoints
+
+
+@pytest.mark.parametrize(
+    ("file", "part"),
+    [
+        ("config.json", r"config\.json"),
+        ("model.safetensors", "the weights"),
+        ("preprocessor_config.json", "the image processor"),
+    ],
+)
+def test_missing_files(copy, file, part):
+    (copy / file).unlink()
+    with pytest.raises(EncoderError, match=f"Cannot load {part} of"):
+        load_encoder(copy)
+
+
+def test_truncated_weights(copy):
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(EncoderError, match="Cannot load the weights"):
+        load_encoder(copy)
+
+
+def test_missing_weights_are_not_filled_with_random_numbers(copy):
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(copy / "model.safetensors")
+    del tensors["text_projection.weight"]
+    save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EncoderError, match=r"lacks 1 weights .*'text_projection\.weight'.*random"):
+        load_encoder(copy)
+
+
+def test_weights_of_another_shape(copy):
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(copy / "model.safetensors")
+    tensors["text_projection.weight"] = torch.ones(3, 32)
+    save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EncoderError, match="weights"):
+        load_encoder(copy)
+
+
+def test_pickled_weights_are_read_as_weights_only(copy, tmp_path):
+    from safetensors.torch import load_file
+
+    expected = load_encoder(copy).fingerprint
+    tensors = load_file(copy / "model.safetensors")
+    (copy / "model.safetensors").unlink()
+    torch.save(tensors, copy / "pytorch_model.bin")
+    assert load_encoder(copy).fingerprint == expected
+
+
+def test_a_pickle_that_would_run_code_is_refused(copy, tmp_path):
+    trace = tmp_path / "it-ran"
+
+    class Harmful:
+        def __reduce__(self):
+            return Path.touch, (trace,)
+
+    (copy / "model.safetensors").unlink()
+    torch.save({"logit_scale": Harmful()}, copy / "pytorch_model.bin")
+    with pytest.raises(EncoderError, match="a pickle that holds more than weights"):
+        load_encoder(copy)
+    assert not trace.exists()
+
+
+def test_code_in_a_checkpoint_is_never_run(copy, tmp_path):
+    trace = tmp_path / "it-ran"
+    (copy / "custom.py").write_text(f"import pathlib; pathlib.Path({str(trace)!r}).touch()\nclass Config: pass\n")
+    edit(copy / "config.json", auto_map={"AutoConfig": "custom.Config"}, model_type="clip")
+    assert load_encoder(copy).dimension == 16
+    edit(copy / "config.json", model_type="made-up")
+    with pytest.raises(EncoderError, match=r"Cannot load config\.json"):
+        load_encoder(copy)
+    assert not trace.exists()
+
+
+def test_a_tokenizer_whose_end_mark_the_model_never_sees(copy):
+    config = json.loads((copy / "config.json").read_text())
+    config["text_config"]["eos_token_id"] = 7
+    edit(copy / "config.json", text_config=config["text_config"])
+    with pytest.raises(EncoderError, match="reads its text vector at token 7, so all texts would get one vector"):
+        load_encoder(copy)
+
+
+def test_the_old_sign_for_the_highest_token_is_understood(copy, clip_folder):
+    """Configs written before transformers 4.31, OpenAI's own among them, say eos_token_id 2."""
+    config = json.loads((copy / "config.json").read_text())
+    config["text_config"]["eos_token_id"] = 2
+    edit(copy / "config.json", text_config=config["text_config"])
+    texts = ["a dog", "the red cat sleeps"]
+    assert np.abs(load_encoder(copy).encode_texts(texts) - load_encoder(clip_folder).encode_texts(texts)).max() < 1e-6
+
+
+# --- text limits
+
+
+def test_a_tokenizer_without_a_limit_falls_back_to_the_positions(copy):
+    settings = json.loads((copy / "tokenizer_config.json").read_text())
+    del settings["model_max_length"]
+    (copy / "tokenizer_config.json").write_text(json.dumps(settings))
+    encoder = load_encoder(copy)
+    assert encoder._tokenizer.model_max_length > 1e20
+    assert encoder.max_tokens == CLIP_TOKENS
+
+
+def test_a_tokenizer_that_promises_more_than_the_positions(copy):
+    edit(copy / "tokenizer_config.json", model_max_length=512)
+    assert load_encoder(copy).max_tokens == CLIP_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "config", "wanted", "limit"),
+    [
+        (128, {"max_position_embeddings": 512, "model_type": "bert"}, None, 128),
+        (10**30, {"max_position_embeddings": 514, "model_type": "xlm-roberta", "pad_token_id": 1}, None, 512),
+        (10**30, {"max_position_embeddings": 512, "model_type": "bert"}, 100, 100),
+        (10**30, {"model_type": "t5"}, 100, 100),
+        (512, {"max_position_embeddings": -1, "model_type": "deberta"}, None, 512),
+    ],
+)
+def test_text_limits(tokenizer, config, wanted, limit):
+    assert text_limit(SimpleNamespace(model_max_length=tokenizer), SimpleNamespace(**config), wanted) == limit
+
+
+def test_no_limit_at_all():
+    with pytest.raises(InvalidInputError, match="max_tokens="):
+        text_limit(SimpleNamespace(model_max_length=10**30), SimpleNamespace(model_type="t5"), None)
+
+
+# --- packages
+
+
+@pytest.mark.parametrize(
+    ("missing", "named"), [("torch", "torch"), ("transformers", "transformers"), ("PIL.Image", "PIL")]
+)
+def test_missing_packages_name_the_extra(clip_folder, monkeypatch, missing, named):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingExtraError, match=f"{named!r}") as caught:
+        load_encoder(clip_folder)
+    assert str(caught.value).splitlines()[-1] == "pip install 'commonscale[encoders]'"
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    script = (
+        "import sys, commonscale.encoders; "
+        "print(sorted({'torch', 'transformers', 'PIL', 'httpx', 'tqdm', 'safetensors'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --- the real encoder beside the repository
+
+
+@pytest.fixture(scope="module")
+def photos(shared) -> tuple[Path, dict[str, np.ndarray]]:
+    models = shared / "models"
+    if not (models / "photo-dual-encoder").is_dir():
+        pytest.skip(f"the photo encoder is not in {models}")
+    with np.load(models / "photo-test-embeddings.npz") as saved:
+        return models, {name: saved[name] for name in ("image", "text", "names", "captions")}
+
+
+def test_real_photos_and_captions_agree_with_the_saved_vectors(photos):
+    models, saved = photos
+    encoder = load_encoder(models / "photo-dual-encoder", batch_size=8)
+    assert (encoder.dimension, encoder.max_tokens) == (256, 128)
+    images = encoder.encode_images([models / "photos" / str(name) for name in saved["names"][:20]])
+    texts = encoder.encode_texts([str(caption) for caption in saved["captions"][:20].ravel()])
+    assert (images * saved["image"][:20]).sum(axis=1).min() > 0.999
+    assert (texts * saved["text"][:20].reshape(100, -1)).sum(axis=1).min() > 0.999
+    right = (texts[::5] @ images.T).argmax(axis=1) == np.arange(20)
+    assert right.mean() > 0.5  # each caption among 20 photographs
+
+
+def test_two_families_never_share_a_fingerprint(clip_folder, tmp_path):
+    assert load_encoder(clip_folder).fingerprint != load_encoder(save_tiny_dual_encoder(tmp_path)).fingerprint
