@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -83,7 +84,7 @@ def _check_one(candidates: Candidates, k: int, modality: Modality) -> None:
     if candidates.payloads is not None and len(candidates.payloads) != count:
         raise SourceError(f"{where} {count} ids with {len(candidates.payloads)} payloads")
     # A sum is finite only if every term is: one pass without a temporary array, on the path of every search.
-    if not np.isfinite(cosines.sum()):
+    if count and not math.isfinite(cosines[0] if count == 1 else cosines.sum()):
         bad = int(np.argmin(np.isfinite(cosines)))
         raise SourceError(
             f"{where} the cosine {float(cosines[bad])!r} for document {candidates.ids[bad]!r}; "
