@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from commonscale.core.calibration import Calibration, Provenance
-from commonscale.core.errors import InvalidInputError
+from commonscale.core.errors import EncoderMismatchError, InvalidInputError
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality
 from commonscale.llama_index.catalog import DocstoreNodes, MappedNodes, NodeCatalog, NodeMap
@@ -36,6 +36,7 @@ class Stores:
         image_nodes: nodes of the image store.
         nodes: nodes of the mixed store.
         docstore: docstore of all of them, by node id.
+        modalities: modalities of the mixed store.
     """
 
     text: Any = None
@@ -45,6 +46,7 @@ class Stores:
     image_nodes: NodeMap | NodeCatalog | None = None
     nodes: NodeMap | NodeCatalog | None = None
     docstore: BaseDocumentStore | None = None
+    modalities: Sequence[Modality] = (TEXT, IMAGE)
 
     def by_modality(self) -> dict[Modality, tuple[Any, NodeCatalog | None]]:
         """Give each modality's store and catalog.
@@ -58,7 +60,7 @@ class Stores:
                 raise InvalidInputError(
                     "give store= (texts and images in one) or text_store= and image_store=, not both"
                 )
-            single = dict.fromkeys(single, (self.mixed, self.nodes))
+            single = dict.fromkeys(self.modalities, (self.mixed, self.nodes))
         chosen = {m: (store, self._catalog(nodes)) for m, (store, nodes) in single.items() if store is not None}
         if not chosen:
             raise InvalidInputError("give text_store=, image_store=, both, or store= (texts and images in one)")
@@ -91,7 +93,7 @@ def assemble(
 
     Args:
         stores: the stores.
-        models: the embedding model of each modality.
+        models: embedding models by modality; others than text and image have that of the texts.
         calibration: the common scale, if there is one yet.
         filters: metadata filters for every store.
         modality_key: metadata key that names a node's modality.
@@ -106,8 +108,8 @@ def assemble(
         kind = score_kind.get(modality) if isinstance(score_kind, Mapping) else score_kind
         request = StoreRequest(modality, stores.mixed is not None, catalog, filters, modality_key, kind)
         sources[modality] = source = open_source(store, request)
-        provenance[modality] = _provenance(source.provenance, models[modality], modality)
-    embedder = QuestionEmbedder({modality: models[modality] for modality in sources})
+        provenance[modality] = _provenance(source.provenance, models.get(modality, models[TEXT]), modality)
+    embedder = QuestionEmbedder({modality: models.get(modality, models[TEXT]) for modality in sources})
     return sources, JointSearch(sources, calibration, provenance=provenance), embedder
 
 
@@ -118,7 +120,7 @@ def _provenance(recorded: Provenance, model: BaseEmbedding, modality: Modality) 
         return replace(recorded, encoder_fingerprint=mine)
     # Other classes have no fingerprint to compare: what the index recorded then stands.
     if isinstance(model, CommonscaleEmbedding) and theirs != mine:
-        raise InvalidInputError(
+        raise EncoderMismatchError(
             f"the index of modality {modality!r} was built with the encoder {theirs!r}, but questions would be "
             f"embedded with {mine!r}; give the encoder that it was built with"
         )

@@ -9,6 +9,7 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 
 from commonscale.core.errors import SourceError
+from commonscale.core.types import Hit
 
 NodeMap: TypeAlias = Mapping[str, BaseNode] | Sequence[BaseNode]
 """Nodes by the store's id, or in the order of its rows (FAISS)."""
@@ -32,6 +33,17 @@ class NodeCatalog(Protocol):
             SourceError: if one is missing.
         """
         ...
+
+
+def nodes_of(hits: Sequence[Hit], catalog: NodeCatalog) -> list[BaseNode]:
+    """Give the nodes of hits: their payloads, or in one call what the catalog has.
+
+    Raises:
+        SourceError: if the catalog misses one.
+    """
+    missing = [hit.id for hit in hits if hit.payload is None]
+    fetched = iter(catalog.fetch(missing) if missing else ())
+    return [hit.payload if hit.payload is not None else next(fetched) for hit in hits]
 
 
 class MappedNodes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
 from io import BytesIO
@@ -39,13 +40,18 @@ class CommonscaleEmbedding(MultiModalEmbedding):
         """Set up the embedding.
 
         Args:
-            encoder: the encoder.
+            encoder: the encoder, or a hub id or folder for ``commonscale.load_encoder``.
             data: ``model_name`` (default: the encoder's fingerprint), ``embed_batch_size`` and the other
                 settings of a LlamaIndex embedding.
 
         Raises:
             InvalidInputError: if the encoder lacks one of the three methods.
+            MissingExtraError: if an encoder is to be loaded and torch, transformers or Pillow is missing.
         """
+        if isinstance(encoder, (str, os.PathLike)):
+            from commonscale.encoders import load_encoder
+
+            encoder = load_encoder(os.fspath(encoder))
         missing = [name for name in _METHODS if not callable(getattr(encoder, name, None))]
         if missing:
             raise InvalidInputError(

@@ -18,8 +18,9 @@ from llama_index.core.vector_stores.types import (
 from commonscale.core.calibration import Provenance
 from commonscale.core.cosines import to_cosine
 from commonscale.core.errors import SourceError, UnknownScoreKindError
-from commonscale.core.types import Candidates, Question
-from commonscale.llama_index.sources import ScoreKindName, StoreRequest
+from commonscale.core.types import Candidates, Hit, Question
+from commonscale.llama_index.catalog import nodes_of
+from commonscale.llama_index.sources import ScoreKindName, StoreRequest, kind_name
 
 
 class QuerySource:
@@ -48,17 +49,19 @@ class QuerySource:
         self._catalog = request.catalog if store.stores_text else request.needed_catalog(store)
         self._filters = _filters(request)
         self._modality = request.modality
-        self.provenance = Provenance(score_kind=self._kind if isinstance(self._kind, str) else None)
+        self.provenance = Provenance(score_kind=kind_name(self._kind))
 
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Query the store for each question."""
         return [self._candidates(self._store.query(self._query(question, k))) for question in questions]
 
-    def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:
-        """Read nodes from the catalog."""
-        if self._catalog is None:
+    def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
+        """Give the nodes of hits."""
+        if self._catalog is not None:
+            return nodes_of(hits, self._catalog)
+        if any(hit.payload is None for hit in hits):
             raise SourceError(f"{type(self._store).__name__} returned ids without nodes; pass docstore= or nodes=")
-        return self._catalog.fetch(node_ids)
+        return [hit.payload for hit in hits]
 
     def _query(self, question: Question, k: int) -> VectorStoreQuery:
         return VectorStoreQuery(

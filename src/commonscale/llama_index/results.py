@@ -22,8 +22,8 @@ def scored_nodes(hits: Sequence[Hit], sources: Mapping[Modality, NodeSource]) ->
     """Give hits as nodes with scores, in their order.
 
     Args:
-        hits: ranked hits; the payload is the node, where the source had it at hand.
-        sources: where the other nodes come from, by modality; each is asked once.
+        hits: ranked hits.
+        sources: where their nodes come from, by modality; each is asked once.
 
     Returns:
         Copies of the nodes with the three metadata keys, hidden from LLMs and embedding models.
@@ -31,15 +31,8 @@ def scored_nodes(hits: Sequence[Hit], sources: Mapping[Modality, NodeSource]) ->
     Raises:
         SourceError: if a node cannot be found.
     """
-    nodes: dict[tuple[Modality, str], BaseNode] = {}
-    for modality, source in sources.items():
-        missing = [hit.id for hit in hits if hit.modality == modality and not isinstance(hit.payload, BaseNode)]
-        if missing:
-            nodes.update(((modality, i), node) for i, node in zip(missing, source.fetch(missing), strict=True))
-    return [
-        with_score(hit.payload if isinstance(hit.payload, BaseNode) else nodes[hit.modality, hit.id], hit)
-        for hit in hits
-    ]
+    nodes = {m: iter(source.nodes([hit for hit in hits if hit.modality == m])) for m, source in sources.items()}
+    return [with_score(next(nodes[hit.modality]), hit) for hit in hits]
 
 
 def with_score(node: BaseNode, hit: Hit) -> NodeWithScore:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
 from llama_index.core.indices import VectorStoreIndex
@@ -19,20 +18,20 @@ from llama_index_instrumentation import get_dispatcher
 
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
-from commonscale.core.search import JointSearch
-from commonscale.core.types import IMAGE, TEXT, Modality, Ranking
+from commonscale.core.types import IMAGE, TEXT, Modality
 from commonscale.llama_index.assembly import EmbedModel, Stores, as_embedding, assemble
 from commonscale.llama_index.catalog import NodeCatalog, NodeMap
 from commonscale.llama_index.modality import MODALITY_KEY
+from commonscale.llama_index.one_modality import OneModalityRetriever
 from commonscale.llama_index.opening import settings_of
-from commonscale.llama_index.questions import IMAGE_QUESTION, as_bundle
+from commonscale.llama_index.questions import as_bundle
 from commonscale.llama_index.results import scored_nodes
 from commonscale.llama_index.sources import ScoreKindName
 
 dispatcher = get_dispatcher(__name__)
 
 
-class StandardizedMultiModalRetriever(MultiModalRetriever):
+class StandardizedMultiModalRetriever(OneModalityRetriever):
     """Ranks texts and images together, on a scale learned from unlabeled questions.
 
     Each store is searched for ``similarity_top_k`` hits with the question's embedding; scores become true
@@ -64,6 +63,7 @@ class StandardizedMultiModalRetriever(MultiModalRetriever):
         image_nodes: NodeMap | NodeCatalog | None = None,
         nodes: NodeMap | NodeCatalog | None = None,
         docstore: BaseDocumentStore | None = None,
+        modalities: Sequence[Modality] = (TEXT, IMAGE),
         similarity_top_k: int = 10,
         calibration: Calibration | None = None,
         minimum: Mapping[Modality, int] | None = None,
@@ -89,6 +89,7 @@ class StandardizedMultiModalRetriever(MultiModalRetriever):
             image_nodes: the same for the image store.
             nodes: the same for the mixed store.
             docstore: docstore of all nodes, instead, for stores whose ids are node ids.
+            modalities: the modalities of a mixed store; nodes of others are never found.
             similarity_top_k: how many hits, at least 1.
             calibration: the common scale; or call ``calibrate``.
             minimum: see the attributes.
@@ -109,9 +110,10 @@ class StandardizedMultiModalRetriever(MultiModalRetriever):
         """
         super().__init__(callback_manager=callback_manager, object_map=object_map, verbose=verbose)
         text_model = as_embedding(embed_model)
-        image_model = text_model if image_embed_model in (None, embed_model) else as_embedding(image_embed_model)
+        same = image_embed_model is None or image_embed_model is embed_model
+        image_model = text_model if same else as_embedding(image_embed_model)
         models: dict[Modality, BaseEmbedding] = {TEXT: text_model, IMAGE: image_model}
-        stores = Stores(text_store, image_store, store, text_nodes, image_nodes, nodes, docstore)
+        stores = Stores(text_store, image_store, store, text_nodes, image_nodes, nodes, docstore, modalities)
         self._sources, self._search, self._embedder = assemble(
             stores, models, calibration, filters, modality_key, score_kind
         )
@@ -166,6 +168,10 @@ class StandardizedMultiModalRetriever(MultiModalRetriever):
                 self._search.provenance[modality] = replace(known, dimension=dimension)
         return self._search.calibrate(embedded)
 
+    async def acalibrate(self, questions: Sequence[QueryType], show_progress: bool = False) -> Calibration:
+        """As ``calibrate``, in a thread."""
+        return await asyncio.to_thread(self.calibrate, questions, show_progress)
+
     @dispatcher.span
     def retrieve_batch(self, questions: Sequence[QueryType]) -> list[list[NodeWithScore]]:
         """Retrieve for many questions, in one batch per store.
@@ -207,30 +213,6 @@ class StandardizedMultiModalRetriever(MultiModalRetriever):
                 answers.append(nodes)
         return answers
 
-    def text_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """Retrieve texts only, with the scores that they have in the joint ranking."""
-        return self._retrieve_one(as_bundle(str_or_query_bundle), TEXT)
-
-    async def atext_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """As ``text_retrieve``, asynchronously."""
-        return await self._aretrieve_one(as_bundle(str_or_query_bundle), TEXT)
-
-    def text_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """Retrieve images only, with the scores that they have in the joint ranking."""
-        return self._text_to_image_retrieve(as_bundle(str_or_query_bundle))
-
-    async def atext_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """As ``text_to_image_retrieve``, asynchronously."""
-        return await self._atext_to_image_retrieve(as_bundle(str_or_query_bundle))
-
-    def image_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """Refuse: questions that are images are not ranked; the error says what to do."""
-        raise _image_question(str_or_query_bundle)
-
-    async def aimage_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """Refuse, as ``image_to_image_retrieve`` does."""
-        raise _image_question(str_or_query_bundle)
-
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         question = self._embedder.embed([query_bundle])[0]
         return scored_nodes(self._search.search(question, **self._options()).hits, self._sources)
@@ -239,43 +221,8 @@ class StandardizedMultiModalRetriever(MultiModalRetriever):
         question = (await self._embedder.aembed([query_bundle]))[0]
         return await self._anodes(await self._search.asearch(question, **self._options()))
 
-    def _text_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._retrieve_one(query_bundle, IMAGE)
-
-    async def _atext_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await self._aretrieve_one(query_bundle, IMAGE)
-
-    def _image_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        raise _image_question(query_bundle)
-
-    async def _aimage_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        raise _image_question(query_bundle)
-
-    def _retrieve_one(self, bundle: QueryBundle, modality: Modality) -> list[NodeWithScore]:
-        search = self._single(modality)
-        if search is None:
-            return []
-        question = self._embedder.embed([bundle])[0]
-        return scored_nodes(search.search(question, self.similarity_top_k, raw=self.raw).hits, self._sources)
-
-    async def _aretrieve_one(self, bundle: QueryBundle, modality: Modality) -> list[NodeWithScore]:
-        search = self._single(modality)
-        if search is None:
-            return []
-        question = (await self._embedder.aembed([bundle]))[0]
-        return await self._anodes(await search.asearch(question, self.similarity_top_k, raw=self.raw))
-
-    def _single(self, modality: Modality) -> JointSearch | None:
-        """Give a search of one modality on the common scale; None if there is no store for it."""
-        source = self._sources.get(modality)
-        return None if source is None else JointSearch({modality: source}, self._search.calibration)
-
     def _options(self) -> dict[str, Any]:
         return {"k": self.similarity_top_k, "minimum": self.minimum, "maximum": self.maximum, "raw": self.raw}
-
-    async def _anodes(self, ranking: Ranking) -> list[NodeWithScore]:
-        # A docstore may lie behind a network.
-        return await asyncio.to_thread(scored_nodes, ranking.hits, self._sources)
 
     def _event(self, bundle: QueryBundle) -> Any:
         return self.callback_manager.event(CBEventType.RETRIEVE, payload={EventPayload.QUERY_STR: bundle.query_str})
@@ -290,8 +237,3 @@ def _bundles(questions: Sequence[QueryType]) -> list[QueryBundle]:
     if isinstance(questions, (str, QueryBundle)):
         raise InvalidInputError(f"a list of questions is needed, got one question: {questions!r}; put it into a list")
     return [as_bundle(question) for question in questions]
-
-
-def _image_question(question: QueryType) -> InvalidInputError:
-    path = question if isinstance(question, str) else question.image_path
-    return InvalidInputError(IMAGE_QUESTION.format(path=path))

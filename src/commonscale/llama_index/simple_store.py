@@ -15,10 +15,11 @@ from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 from commonscale.core.calibration import Provenance
 from commonscale.core.dense import nearest, unit_rows
 from commonscale.core.errors import InvalidInputError
-from commonscale.core.types import Candidates, Modality, Question
-from commonscale.llama_index.catalog import NodeCatalog
+from commonscale.core.question_vectors import question_rows
+from commonscale.core.types import Candidates, Hit, Modality, Question
+from commonscale.llama_index.catalog import NodeCatalog, nodes_of
 from commonscale.llama_index.modality import modality_of, modality_of_metadata
-from commonscale.llama_index.sources import StoreRequest, stack
+from commonscale.llama_index.sources import StoreRequest
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class SimpleSource:
         content = self._content()
         if not content.node_ids:
             return [Candidates((), np.empty(0)) for _ in questions]
-        vectors = stack(questions, self._request.modality, content.matrix.shape[1], self._store)
+        vectors = question_rows(questions, self._request.modality, content.matrix.shape[1])
         rows, cosines = nearest(content.matrix, vectors, k)
         return [
             Candidates(
@@ -78,9 +79,9 @@ class SimpleSource:
             for best, values in zip(rows.tolist(), cosines, strict=True)
         ]
 
-    def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:
-        """Read nodes from the catalog."""
-        return self._catalog.fetch(node_ids)
+    def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
+        """Give the nodes of hits."""
+        return nodes_of(hits, self._catalog)
 
     def _content(self) -> _Snapshot:
         data = self._store.data

@@ -7,15 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-from llama_index.core.schema import BaseNode
+from llama_index.core.schema import BaseNode, ImageNode, TextNode
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from commonscale.core.calibration import Provenance
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import InvalidInputError, SourceError
-from commonscale.core.types import Candidates, Modality, Question, Source
+from commonscale.core.types import IMAGE, Candidates, Hit, Modality, Question, Source
+from commonscale.index.document import Document
 from commonscale.llama_index.catalog import NodeCatalog
 from commonscale.llama_index.modality import MODALITY_KEY
 
@@ -60,8 +59,8 @@ class StoreRequest:
 class NodeSource(Source, Protocol):
     """A core ``Source`` that also says where its cosines come from, and delivers nodes.
 
-    The payload of a candidate is its node where the store returned it; else ``fetch`` reads the node, for the
-    few hits that are kept.
+    The payload of a candidate is its node where the store returned it; the others are read by ``nodes``, for
+    the few hits that are kept.
     """
 
     @property
@@ -69,8 +68,12 @@ class NodeSource(Source, Protocol):
         """Where the cosines come from, as far as the store knows."""
         ...
 
-    def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:
-        """Give the nodes of candidates without payload."""
+    def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
+        """Give the nodes of this source's hits, in order; they are not copied.
+
+        Raises:
+            SourceError: if one cannot be found.
+        """
         ...
 
 
@@ -100,27 +103,66 @@ class CoreSource:
         """Search the wrapped source."""
         return self._source.search(questions, k)
 
-    def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:
-        """Read nodes from the catalog."""
+    def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
+        """Give the nodes of hits: their payloads (nodes or ``Document``s), or what the catalog has."""
+        return [self._node(hit) for hit in hits]
+
+    def _node(self, hit: Hit) -> BaseNode:
+        if isinstance(hit.payload, BaseNode):
+            return hit.payload
+        if isinstance(hit.payload, Document):
+            return node_from_document(hit.payload)
         if self._catalog is None:
             raise SourceError(
-                f"{type(self._source).__name__} returned the document {node_ids[0]!r} without its node; put nodes "
-                f"into Candidates.payloads, or pass docstore=, text_nodes=, image_nodes= or nodes="
+                f"{type(self._source).__name__} returned the document {hit.id!r} without its node; put nodes into "
+                f"Candidates.payloads, or pass docstore=, text_nodes=, image_nodes= or nodes="
             )
-        return self._catalog.fetch(node_ids)
+        return self._catalog.fetch([hit.id])[0]
 
 
-def stack(questions: Sequence[Question], modality: Modality, dimension: int, store: object) -> npt.NDArray[np.float32]:
-    """Stack the questions' vectors (q, d), contiguous float32.
+class EmbeddedSource:
+    """Searches one modality of a ``FaissIndex``; only the hits that are kept become nodes."""
 
-    Raises:
-        InvalidInputError: if a question has no vector for ``modality``, or one of another dimension.
+    def __init__(self, index: Any, request: StoreRequest) -> None:
+        """Set up the source.
+
+        Args:
+            index: a ``commonscale.index.FaissIndex`` or ``MemoryIndex``; it may grow later.
+            request: what to search in it.
+
+        Raises:
+            InvalidInputError: if filters are given, which the index does not have.
+        """
+        if request.filters is not None:
+            raise InvalidInputError("commonscale's own index has no metadata filters; leave filters= out")
+        self._source: Source = index.source(request.modality)
+        self.provenance = Provenance(index.encoder_fingerprint, index.dimension, "cosine")
+
+    def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
+        """Search the modality."""
+        return self._source.search(questions, k)
+
+    def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
+        """Turn documents into nodes."""
+        return [node_from_document(hit.payload) for hit in hits]
+
+
+def node_from_document(document: Document) -> BaseNode:
+    """Turn a document of Commonscale's own index into a node.
+
+    Args:
+        document: the document.
+
+    Returns:
+        An ``ImageNode`` with the document's path for an image, else a ``TextNode``; id, text and metadata are
+        the document's.
     """
-    vectors = [question.vector_for(modality) for question in questions]
-    for question, vector in zip(questions, vectors, strict=True):
-        if vector.shape != (dimension,):
-            raise InvalidInputError(
-                f"question {question.text!r} has a vector of shape {vector.shape}, but the {type(store).__name__} of "
-                f"modality {modality!r} holds vectors of dimension {dimension}; use the model that it was built with"
-            )
-    return np.ascontiguousarray(np.stack(vectors), dtype=np.float32)
+    metadata = dict(document.metadata)
+    if document.modality == IMAGE:
+        return ImageNode(id_=document.id, text=document.text, image_path=document.path, metadata=metadata)
+    return TextNode(id_=document.id, text=document.text, metadata=metadata)
+
+
+def kind_name(kind: ScoreKindName) -> str:
+    """Name a score kind, also one that is a function."""
+    return kind if isinstance(kind, str) else getattr(kind, "__name__", "custom")

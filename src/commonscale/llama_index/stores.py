@@ -9,27 +9,26 @@ from typing import Any
 from commonscale.core.cosines import SCORE_KINDS
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
-from commonscale.llama_index.embedded_store import EmbeddedSource
 from commonscale.llama_index.faiss_store import FaissSource
 from commonscale.llama_index.query_store import QuerySource
 from commonscale.llama_index.simple_store import SimpleSource
-from commonscale.llama_index.sources import CoreSource, NodeSource, StoreOpener, StoreRequest
+from commonscale.llama_index.sources import CoreSource, EmbeddedSource, NodeSource, StoreOpener, StoreRequest
 
-KNOWN_STORES: Mapping[str, StoreOpener] = MappingProxyType(
+STORES: Mapping[str, StoreOpener] = MappingProxyType(
     {
         "SimpleVectorStore": SimpleSource,
         "FaissVectorStore": FaissSource,
-        "FaissIndex": EmbeddedSource,
+        "MemoryIndex": EmbeddedSource,
     }
 )
-"""What opens a store, by the name of its class or of one that it derives from: no store has to be imported."""
+"""What opens a store, by the name of its class or of a class it derives from, so that none has to be imported.
+``FaissIndex`` is a ``MemoryIndex``."""
 
 
 def open_source(store: Any, request: StoreRequest) -> NodeSource:
     """Turn a vector store into a source of true cosines for one modality.
 
-    A store that is not known, or that is known but was told a score kind it does not use itself, is asked
-    through its ``query``; an object that is a core ``Source`` is taken as it is.
+    A store that is not in the table is asked through its ``query``; a core ``Source`` is taken as it is.
 
     Args:
         store: the store.
@@ -43,13 +42,13 @@ def open_source(store: Any, request: StoreRequest) -> NodeSource:
         InvalidInputError: if it is no vector store at all, or needs something that was not given.
     """
     for cls in type(store).__mro__:
-        if opener := KNOWN_STORES.get(cls.__name__):
+        if opener := STORES.get(cls.__name__):
             return opener(store, request)
     if hasattr(store, "query") and hasattr(store, "stores_text"):
         if request.score_kind is None:
             raise UnknownScoreKindError(
                 f"what {type(store).__name__} returns as similarity is not known; known stores: "
-                f"{', '.join(KNOWN_STORES)}; for another store pass score_kind= one of {', '.join(SCORE_KINDS)}, or "
+                f"{', '.join(STORES)}; for another store pass score_kind= one of {', '.join(SCORE_KINDS)}, or "
                 f"a function from its scores to cosines"
             )
         return QuerySource(store, request)
