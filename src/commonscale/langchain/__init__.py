@@ -6,8 +6,18 @@ Needs the extra ``langchain``.
 from __future__ import annotations
 
 from commonscale.langchain import _extra as _extra
+from commonscale.langchain.balancer import ModalityBalancer
 from commonscale.langchain.embeddings import CommonscaleEmbeddings
+from commonscale.langchain.messages import to_content_blocks
 from commonscale.langchain.retriever import StandardizedMultiModalRetriever
+from commonscale.langchain.standardizer import SimilarityStandardizer
 from commonscale.langchain.stores import STORES
 
-__all__ = ["STORES", "CommonscaleEmbeddings", "StandardizedMultiModalRetriever"]
+__all__ = [
+    "STORES",
+    "CommonscaleEmbeddings",
+    "ModalityBalancer",
+    "SimilarityStandardizer",
+    "StandardizedMultiModalRetriever",
+    "to_content_blocks",
+]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from langchain_core.documents import Document
 
-from commonscale.core.types import Hit
+from commonscale.core.errors import InvalidInputError
+from commonscale.core.types import Hit, Modality
 
 SCORE_KEY = "commonscale_score"
 """Metadata key of a document's place on the common scale."""
@@ -29,3 +30,22 @@ def scored_copy(document: Document, hit: Hit) -> Document:
     metadata = {**document.metadata, SCORE_KEY: hit.score, COSINE_KEY: hit.cosine, MODALITY_KEY: hit.modality}
     document_id = hit.id if document.id is None else document.id
     return document.model_copy(update={"metadata": metadata, "id": document_id})
+
+
+def modality_of(document: Document, *keys: str) -> Modality:
+    """Tell a document's modality.
+
+    Args:
+        document: the document.
+        *keys: metadata keys that may name it, the first that does counts.
+
+    Raises:
+        InvalidInputError: if none does.
+    """
+    for key in keys:
+        if document.metadata.get(key):
+            return str(document.metadata[key])
+    raise InvalidInputError(
+        f"document {document.id!r} ({document.page_content[:60]!r}) names no modality in its metadata, looked for "
+        f"under {list(keys)}; label it, or name another key with modality_key="
+    )

@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-from pydantic import Field, PrivateAttr
+from pydantic import Field, InstanceOf, PrivateAttr
 
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
@@ -88,7 +88,7 @@ class StandardizedMultiModalRetriever(BaseRetriever):
     """What an unknown store's scores mean (one of ``commonscale.SCORE_KINDS``, or a function from scores to
     cosines), for all stores or by modality."""
 
-    calibration: Calibration | None = None
+    calibration: InstanceOf[Calibration] | None = None
     """The common scale: from ``calibrate`` or ``Calibration.load``."""
 
     _wirings: tuple[Wiring, ...] = PrivateAttr(default=())

@@ -1,0 +1,190 @@
+"""A document compressor that puts any retriever's scores on the common scale."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.documents import BaseDocumentCompressor, Document
+from pydantic import BeforeValidator, ConfigDict, InstanceOf
+
+from commonscale.core.calibration import Calibration
+from commonscale.core.cosines import cosines_with, to_cosine
+from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
+from commonscale.core.ranking import first_of_each
+from commonscale.core.types import IMAGE, Hit, Modality
+from commonscale.langchain.documents import COSINE_KEY, MODALITY_KEY, modality_of, scored_copy
+from commonscale.langchain.questions import QuestionEmbedder, as_embeddings
+
+
+def _calibration(value: Any) -> Any:
+    return Calibration.load(value) if isinstance(value, (str, os.PathLike)) else value
+
+
+class SimilarityStandardizer(BaseDocumentCompressor):
+    """Rescores the mixed documents of any retriever and sorts them, best first.
+
+    The cosine of each document comes from the first of these that applies:
+
+    1. Commonscale's own record of it (a document that one of its retrievers found for the same question);
+    2. ``vectors``: the question is embedded and compared with the document's stored vector;
+    3. ``score_key`` and ``score_kind``: the score in its metadata is converted.
+
+    LangChain's documents have no score of their own and its "relevance scores" are not comparable, so nothing
+    is guessed: a document without a score, or one whose kind was not named, is an error.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    calibration: Annotated[InstanceOf[Calibration], BeforeValidator(_calibration)]
+    """The common scale; also as the path of its file."""
+
+    score_key: str = "score"
+    """Metadata key of the score that the store returned."""
+
+    score_kind: Any = None
+    """What that score means: one of ``commonscale.SCORE_KINDS``, or a function from scores to cosines; for all or
+    by modality."""
+
+    vectors: str | Callable[[Sequence[Document]], Any] | None = None
+    """Where stored vectors are: a metadata key, or a function from documents to vectors (n, d)."""
+
+    embeddings: Any = None
+    """What the question is embedded with, where ``vectors`` are used."""
+
+    image_embeddings: Any = None
+    """What it is embedded with for images, if that differs."""
+
+    probability: bool = False
+    """Give scores in [0, 1] (see ``Calibration.probability``), for cut-offs."""
+
+    modality_key: str = "modality"
+    """Metadata key with the modality of documents that no retriever of Commonscale found."""
+
+    top_n: int | None = None
+    """How many documents to return; None for all."""
+
+    def __init__(self, **fields: Any) -> None:
+        """Set up the compressor.
+
+        Args:
+            **fields: the fields above.
+
+        Raises:
+            InvalidInputError: if vectors are to be compared and no embeddings are given, or ``top_n`` is below 1.
+            UnknownScoreKindError: if a score kind has no known name.
+            FileNotFoundError: if the calibration is a path that does not exist.
+        """
+        super().__init__(**fields)
+        for kind in self.score_kind.values() if isinstance(self.score_kind, Mapping) else [self.score_kind]:
+            if kind is not None:
+                to_cosine([], kind)
+        if self.vectors is not None and self.embeddings is None:
+            raise InvalidInputError("vectors= needs embeddings=, which the question is embedded with")
+        if self.top_n is not None and self.top_n < 1:
+            raise InvalidInputError(f"top_n must be at least 1, or None for no limit, got {self.top_n!r}")
+
+    def compress_documents(
+        self,
+        documents: Sequence[Document],
+        query: str,
+        callbacks: Callbacks = None,  # noqa: ARG002 (the interface names it)
+    ) -> list[Document]:
+        """Put documents on the common scale.
+
+        Args:
+            documents: in any order.
+            query: the question; used only where cosines are computed from vectors.
+            callbacks: not used.
+
+        Returns:
+            Copies with ``commonscale_score``, ``commonscale_cosine`` and ``commonscale_modality`` in their
+            metadata, best first; of documents with the same id only the best.
+
+        Raises:
+            InvalidInputError: if a document has no score, no vector or no modality.
+            UnknownScoreKindError: if the kind of a score was not named.
+            NotCalibratedError: if the calibration does not cover a modality.
+        """
+        hits = self._hits(documents, query)
+        hits.sort(key=lambda hit: -hit.score)
+        unique = first_of_each(hits, lambda hit: hit.id or id(hit.payload))
+        return [scored_copy(hit.payload, hit) for hit in unique[: self.top_n]]
+
+    def __call__(self, documents: Sequence[Document]) -> list[Document]:
+        """Put documents on the common scale, as a step of a chain, where the question is not known.
+
+        Raises:
+            InvalidInputError: if the question is needed; see also ``compress_documents``.
+        """
+        if self.vectors is not None:
+            raise InvalidInputError(
+                "cosines from vectors need the question, which a chain does not pass on to this step: call "
+                "compress_documents(documents, query), or use a ContextualCompressionRetriever"
+            )
+        return self.compress_documents(documents, "")
+
+    def _hits(self, documents: Sequence[Document], query: str) -> list[Hit]:
+        modalities = [modality_of(document, MODALITY_KEY, self.modality_key) for document in documents]
+        hits: list[Hit] = []
+        for modality in dict.fromkeys(modalities):
+            group = [d for d, m in zip(documents, modalities, strict=True) if m == modality]
+            cosines = self._cosines(group, modality, query)
+            scale = self.calibration.probability if self.probability else self.calibration.standardize
+            scores = scale(cosines, modality)
+            hits += [
+                Hit(d.id or "", modality, cosine, float(score), d)
+                for d, cosine, score in zip(group, cosines, scores, strict=True)
+            ]
+        return hits
+
+    def _cosines(self, documents: Sequence[Document], modality: Modality, query: str) -> list[float]:
+        recorded = [_recorded(document, modality) for document in documents]
+        unknown = [document for document, cosine in zip(documents, recorded, strict=True) if cosine is None]
+        if not unknown:
+            found: list[float] = []
+        elif self.vectors is not None:
+            found = self._compared(unknown, modality, query)
+        else:
+            found = self._converted(unknown, modality)
+        rest = iter(found)
+        return [cosine if cosine is not None else next(rest) for cosine in recorded]
+
+    def _compared(self, documents: Sequence[Document], modality: Modality, query: str) -> list[float]:
+        own = self.image_embeddings if modality == IMAGE and self.image_embeddings is not None else self.embeddings
+        question = QuestionEmbedder({modality: as_embeddings(own)}).embed([query])[0]
+        key = self.vectors
+        vectors = key(documents) if callable(key) else [_value(d, str(key), "vector") for d in documents]
+        if len(vectors) != len(documents):
+            raise InvalidInputError(f"vectors= gave {len(vectors)} vectors for {len(documents)} documents")
+        cosines: list[float] = cosines_with(question.vector_for(modality), vectors).tolist()
+        return cosines
+
+    def _converted(self, documents: Sequence[Document], modality: Modality) -> list[float]:
+        scores = [_value(document, self.score_key, "score") for document in documents]
+        kind = self.score_kind.get(modality) if isinstance(self.score_kind, Mapping) else self.score_kind
+        if kind is None:
+            raise UnknownScoreKindError(
+                f"what the score {scores[0]!r} of the {modality!r} document {documents[0].id!r} means is not known: "
+                f"pass score_kind= (see commonscale.SCORE_KINDS), for all or by modality, or give vectors="
+            )
+        cosines: list[float] = to_cosine(scores, kind).tolist()
+        return cosines
+
+
+def _recorded(document: Document, modality: Modality) -> float | None:
+    if document.metadata.get(MODALITY_KEY) != modality or COSINE_KEY not in document.metadata:
+        return None
+    return float(document.metadata[COSINE_KEY])
+
+
+def _value(document: Document, key: str, what: str) -> Any:
+    value = document.metadata.get(key)
+    if value is None:
+        raise InvalidInputError(
+            f"document {document.id!r} ({document.page_content[:60]!r}) has no {what} in metadata[{key!r}]; let the "
+            f"retriever write it there, or name another key"
+        )
+    return value
