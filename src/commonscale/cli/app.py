@@ -1,0 +1,171 @@
+"""The commands, their options and their help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import commonscale
+from commonscale.cli.console import command, output, say
+
+app = typer.Typer(
+    help="Text and images in one honest ranking.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Encoder = Annotated[
+    str | None,
+    typer.Option("--encoder", metavar="NAME_OR_PATH", help="Hub id or folder of the encoder. Default: as recorded."),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps. Default: the best there is.")]
+Index = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the index.", file_okay=False)]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        output().print(f"commonscale {commonscale.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Text and images in one honest ranking."""
+
+
+@app.command("index")
+@command
+def index(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="What to index.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Where the index is kept.")],
+    encoder: Encoder = None,
+    device: Device = None,
+) -> None:
+    """Index the pictures and texts of a folder, or bring its index up to date.
+
+    Reads jpg, jpeg, png, gif, webp, bmp, tif, tiff and txt, md, markdown files, in all subfolders; hidden files
+    are passed over, symbolic links are not followed. Texts are UTF-8 (or UTF-16 with a byte order mark); long
+    ones are cut into passages that the encoder reads whole. A document's id is its path relative to FOLDER,
+    with #1, #2, ... for the passages of a long text.
+
+    Run it again at any time: only files that are new or whose content has changed are embedded, and files that
+    have vanished are removed. Ctrl-C saves what is done; the same command then goes on from there.
+
+    Unreadable files are listed at the end with the reason; all others are indexed.
+
+    Exit codes: 0 all indexed; 1 error, nothing saved is lost; 2 wrong usage; 3 some files were unreadable; 130
+    interrupted.
+    """
+    from commonscale.cli.index_command import index_folder
+
+    code = index_folder(folder, out, encoder, device)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command("calibrate")
+@command
+def calibrate(
+    directory: Index,
+    questions: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help='UTF-8, one question per line; or .jsonl with a field "question" in each line.',
+        ),
+    ],
+    encoder: Encoder = None,
+    device: Device = None,
+) -> None:
+    """Learn the common scale of texts and pictures from unlabeled questions.
+
+    Give questions as users ask them, at least 30, better 100 or more; no answers or labels are needed. Writes
+    DIR/calibration.json and prints, for each modality, mean, standard deviation and standard error of the best
+    cosine. Calibrate again when the index has changed much.
+    """
+    from commonscale.cli.calibrate_command import calibrate as run
+
+    run(directory, questions, encoder, device)
+
+
+@app.command("search")
+@command
+def search(
+    directory: Index,
+    question: Annotated[str | None, typer.Argument(metavar="QUESTION", help="What to search for.")] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Many questions, as for calibrate."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="How many hits.")] = 10,
+    raw: Annotated[bool, typer.Option("--raw", help="Rank by raw cosine; needs no calibration.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line per question.")] = False,
+    minimum: Annotated[
+        list[str] | None, typer.Option(metavar="MODALITY=N", help="At least N hits of a modality, as image=3.")
+    ] = None,
+    maximum: Annotated[
+        list[str] | None, typer.Option(metavar="MODALITY=N", help="At most N hits of a modality, as text=5.")
+    ] = None,
+    encoder: Encoder = None,
+    device: Device = None,
+) -> None:
+    """Rank texts and pictures for a question on their common scale.
+
+    The score says how many standard deviations a hit lies above the mean best cosine of its modality.
+
+    --json prints one object per question and line: {"question": text, "ranked_by": "score" or "cosine", "hits":
+    [{"rank": from 1, "id": text, "modality": "text" or "image", "score": number, null with --raw, "cosine": number,
+    "path": where the file is, "text": the passage, "" for a picture}, ...]}. Warnings go to stderr.
+    """
+    from commonscale.cli import search_command as cmd
+    from commonscale.cli.questions import read_questions
+
+    if (question is None) == (questions is None):
+        raise typer.BadParameter("give one question, or a file of them with --questions", param_hint="QUESTION")
+    limits = cmd.parse_quotas(minimum or [], "--minimum"), cmd.parse_quotas(maximum or [], "--maximum")
+    asked = read_questions(questions) if questions else [question or ""]
+    rankings = cmd.search(directory, asked, cmd.Settings(k, raw, *limits), encoder, device)
+    for text, ranking in zip(asked, rankings, strict=True):
+        if as_json:
+            typer.echo(cmd.as_json(text, ranking, raw))
+        else:
+            cmd.print_ranking(text, ranking, raw)
+
+
+@app.command("evaluate")
+@command
+def evaluate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.npz...", exists=True, dir_okay=False)],
+    out: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT", dir_okay=False, help="Write the results to this file.")
+    ] = None,
+) -> None:
+    """Score every method on benchmarks of embeddings and print a table."""
+    from commonscale.evaluation import evaluate_files, print_table, write_results
+
+    results = evaluate_files(files)
+    print_table(results, output())
+    if out is not None:
+        write_results(results, out)
+        say(f"Wrote {out}.")
+
+
+@app.command("demo")
+@command
+def demo(
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", file_okay=False, help="Where the pictures, the index and the page go.")
+    ] = Path("commonscale-demo"),
+) -> None:
+    """Index, calibrate and search a small drawn world, and show the difference on a page."""
+    from commonscale.demo import run
+
+    run(out, console=output())

@@ -1,0 +1,83 @@
+"""``commonscale calibrate``: a common scale for the modalities of an index, from unlabeled questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from commonscale.cli.console import output, say, warn
+from commonscale.cli.opening import CALIBRATION, encoder_for, open_index
+from commonscale.cli.plan import sha256_of
+from commonscale.cli.questions import read_questions
+from commonscale.core.calibration import Calibration
+from commonscale.core.search import JointSearch
+from commonscale.core.types import Question
+from commonscale.index import FaissIndex
+
+FILE = "calibration.json"
+
+
+def calibrate(directory: Path, questions_file: Path, encoder: str | None, device: str | None) -> None:
+    """Calibrate an index and write ``calibration.json`` beside it.
+
+    Args:
+        directory: the index.
+        questions_file: see ``read_questions``.
+        encoder: where the encoder is now, if it has moved.
+        device: as for ``load_encoder``.
+
+    Raises:
+        CommonscaleError: if the index, the questions or the encoder cannot be used; nothing is then written.
+    """
+    texts = read_questions(questions_file)
+    index = open_index(directory)
+    with index.exclusive():
+        model = encoder_for(index, encoder, device)
+        say(f"Embedding {len(texts)} questions ...")
+        questions = [Question(text, vector) for text, vector in zip(texts, model.encode_questions(texts), strict=True)]
+        calibration = JointSearch(index.sources(), provenance=index.provenance()).calibrate(questions)
+        calibration.save(directory / FILE)
+        note = {"sha256": sha256_of(directory / FILE), "index": index.content_hash, "documents": len(index)}
+        index.set_note(CALIBRATION, note)
+        index.save()
+    _print(index, calibration)
+    say(f"Wrote {directory / FILE}.")
+
+
+def _print(index: FaissIndex, calibration: Calibration) -> None:
+    table = Table(title=f"Best cosine of {calibration.questions} questions", title_justify="left")
+    for name in ("modality", "documents", "mean", "std", "standard error", "count"):
+        table.add_column(name, justify="left" if name == "modality" else "right")
+    for modality, entry in calibration.modalities.items():
+        numbers = entry.statistics
+        figures = [f"{value:.4f}" for value in (numbers.mean, numbers.std, numbers.standard_error)]
+        table.add_row(modality, str(len(index.documents(modality))), *figures, str(numbers.count))
+    output().print(table)
+
+
+def load_calibration(index: FaissIndex) -> Calibration | None:
+    """Read an index's calibration, and warn if the index is no longer the one that was calibrated.
+
+    Args:
+        index: the index.
+
+    Returns:
+        The calibration, None if there is none.
+
+    Raises:
+        FileFormatError: if the file is damaged.
+    """
+    path = index.folder / FILE
+    if not path.exists():
+        return None
+    calibration = Calibration.load(path)
+    note = index.notes.get(CALIBRATION)
+    if not note or note.get("sha256") != sha256_of(path):
+        warn(f"{path} was not written by 'commonscale calibrate' for this index: it may not fit its documents")
+    elif note.get("index") != index.content_hash:
+        warn(
+            f"the index has changed since it was calibrated ({note.get('documents')} documents then, {len(index)} "
+            f"now); calibrate again: commonscale calibrate {index.folder} --questions FILE"
+        )
+    return calibration

@@ -1,0 +1,115 @@
+"""The pictures and texts of a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from commonscale.core.types import IMAGE, TEXT, Modality
+
+KINDS: dict[str, Modality] = {
+    **dict.fromkeys((".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"), IMAGE),
+    **dict.fromkeys((".txt", ".md", ".markdown"), TEXT),
+}
+"""Modality by file name extension, in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file to index.
+
+    Attributes:
+        id: its path relative to the folder, with forward slashes.
+        path: where it is.
+        modality: what it is, by its extension.
+        size: in bytes.
+        mtime_ns: when it was last changed.
+    """
+
+    id: str
+    path: Path
+    modality: Modality
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file or folder that cannot be indexed.
+
+    Attributes:
+        id: its path relative to the folder, with forward slashes.
+        reason: why, in one sentence.
+        gone: whether what an earlier run indexed of it is no longer true; False if it only could not be looked at.
+    """
+
+    id: str
+    reason: str
+    gone: bool = False
+
+
+@dataclass
+class Scan:
+    """What a folder holds.
+
+    Attributes:
+        files: pictures and texts, ordered by id.
+        unreadable: what could not be looked at.
+        links: how many symbolic links were passed over.
+    """
+
+    files: list[FoundFile] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    links: int = 0
+
+
+def scan(folder: Path, skip: Path) -> Scan:
+    """List the pictures and texts below a folder.
+
+    Names that start with a dot are hidden and passed over. Symbolic links are not followed, neither to files
+    nor to folders: a link cannot bring in what lies elsewhere, nor one file twice, nor a circle.
+
+    Args:
+        folder: where to look, recursively.
+        skip: a folder to leave out: that of the index.
+
+    Returns:
+        The files, ordered by id.
+    """
+    found = Scan()
+    for entry in _walk(folder, folder, skip.resolve(), found):
+        name = _id(Path(entry.path), folder)
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            found.unreadable.append(Unreadable(name, str(error)))
+            continue
+        modality = KINDS[Path(entry.name).suffix.lower()]
+        found.files.append(FoundFile(name, Path(entry.path), modality, status.st_size, status.st_mtime_ns))
+    found.files.sort(key=lambda file: file.id)
+    return found
+
+
+def _walk(folder: Path, root: Path, skip: Path, found: Scan) -> Iterator[os.DirEntry[str]]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        found.unreadable.append(Unreadable(_id(folder, root), f"the folder cannot be listed: {error.strerror}"))
+        return
+    for entry in entries:
+        wanted = Path(entry.name).suffix.lower() in KINDS
+        if entry.name.startswith("."):
+            continue
+        if entry.is_symlink():
+            found.links += wanted or entry.is_dir()
+        elif entry.is_dir(follow_symlinks=False):
+            if Path(entry.path).resolve() != skip:
+                yield from _walk(Path(entry.path), root, skip, found)
+        elif wanted and entry.is_file(follow_symlinks=False):
+            yield entry
+
+
+def _id(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,118 @@
+"""``commonscale search``: one ranking of texts and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from commonscale.cli.calibrate_command import load_calibration
+from commonscale.cli.console import output, printable
+from commonscale.cli.opening import encoder_for, open_index
+from commonscale.core.errors import NotCalibratedError
+from commonscale.core.search import JointSearch
+from commonscale.core.types import Hit, Modality, Question, Ranking
+from commonscale.index import Document
+
+_SNIPPET = 160  # characters of a passage that the table shows
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to rank.
+
+    Attributes:
+        k: how many hits.
+        raw: by raw cosine, without calibration.
+        minimum: at least this many hits of a modality.
+        maximum: at most this many.
+    """
+
+    k: int = 10
+    raw: bool = False
+    minimum: Mapping[Modality, int] = field(default_factory=dict)
+    maximum: Mapping[Modality, int] = field(default_factory=dict)
+
+
+def parse_quotas(values: Sequence[str], option: str) -> dict[Modality, int]:
+    """Parse ``image=3``; the last one of a modality counts.
+
+    Raises:
+        typer.BadParameter: if a value is not of this form.
+    """
+    quotas = {}
+    for value in values:
+        modality, equals, count = value.rpartition("=")
+        if not equals or not modality or not (count.isascii() and count.isdigit()):
+            raise typer.BadParameter(
+                f"{value!r} is not of the form MODALITY=NUMBER, such as image=3", param_hint=option
+            )
+        quotas[modality] = int(count)
+    return quotas
+
+
+def search(
+    directory: Path, questions: Sequence[str], settings: Settings, encoder: str | None, device: str | None
+) -> list[Ranking]:
+    """Rank an index's documents for each question.
+
+    Raises:
+        NotCalibratedError: if there is no calibration and ``raw`` is not asked for.
+        CommonscaleError: if the index, the calibration or the encoder cannot be used.
+    """
+    index = open_index(directory, mmap=True)
+    calibration = None if settings.raw else load_calibration(index)
+    if not settings.raw and calibration is None:
+        raise NotCalibratedError(
+            f"{directory}: not calibrated, so texts and pictures have no common scale yet; calibrate it with: "
+            f"commonscale calibrate {directory} --questions FILE (one question per line, no labels), or rank by raw "
+            f"cosine with --raw"
+        )
+    joint = JointSearch(index.sources(), calibration, provenance=index.provenance())
+    vectors = encoder_for(index, encoder, device).encode_questions(list(questions))
+    asked = [Question(text, vector) for text, vector in zip(questions, vectors, strict=True)]
+    return joint.search_batch(asked, settings.k, minimum=settings.minimum, maximum=settings.maximum, raw=settings.raw)
+
+
+def as_json(question: str, ranking: Ranking, raw: bool) -> str:
+    """Render a ranking as one line of JSON (see the help of the command)."""
+    hits = [
+        {
+            "rank": rank,
+            "id": hit.id,
+            "modality": hit.modality,
+            "score": None if raw else hit.score,
+            "cosine": hit.cosine,
+            "path": _document(hit).path,
+            "text": _document(hit).text,
+        }
+        for rank, hit in enumerate(ranking, start=1)
+    ]
+    return json.dumps({"question": question, "ranked_by": "cosine" if raw else "score", "hits": hits})
+
+
+def print_ranking(question: str, ranking: Ranking, raw: bool) -> None:
+    """Print a ranking as a table."""
+    table = Table(title=Text(printable(question)), title_justify="left")
+    for name in ("rank", "score", "cosine"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("modality", no_wrap=True)
+    table.add_column("document", overflow="fold")
+    for rank, hit in enumerate(ranking, start=1):
+        words = printable(" ".join(_document(hit).text.split()))
+        shown = Text(printable(hit.id), "bold")
+        if words:
+            shown.append(f"\n{words[:_SNIPPET]}{'...' if len(words) > _SNIPPET else ''}", "not bold")
+        score = "-" if raw else f"{hit.score:+.3f}"
+        table.add_row(str(rank), score, f"{hit.cosine:.4f}", hit.modality, shown)
+    output().print(table)
+
+
+def _document(hit: Hit) -> Document:
+    document: Document = hit.payload
+    return document
