@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from langchain_core.documents import Document
 
-from commonscale.core.errors import InvalidInputError
-from commonscale.core.types import Hit, Modality
+from commonscale.core.errors import InvalidInputError, SourceError
+from commonscale.core.types import TEXT, Hit, Modality
 
 SCORE_KEY = "commonscale_score"
 """Metadata key of a document's place on the common scale."""
@@ -15,6 +17,14 @@ COSINE_KEY = "commonscale_cosine"
 
 MODALITY_KEY = "commonscale_modality"
 """Metadata key of the modality it was found in."""
+
+IMAGE_PATH_KEY = "image_path"
+"""Metadata key of a picture's file, as ``to_content_blocks`` reads it."""
+
+
+def hit_document(hit: Hit) -> Document:
+    """Give a hit's document as a copy with its score; see ``as_document`` and ``scored_copy``."""
+    return scored_copy(as_document(hit.payload, hit.id, hit.modality), hit)
 
 
 def scored_copy(document: Document, hit: Hit) -> Document:
@@ -48,4 +58,36 @@ def modality_of(document: Document, *keys: str) -> Modality:
     raise InvalidInputError(
         f"document {document.id!r} ({document.page_content[:60]!r}) names no modality in its metadata, looked for "
         f"under {list(keys)}; label it, or name another key with modality_key="
+    )
+
+
+def as_document(payload: Any, document_id: str, modality: Modality) -> Document:
+    """Turn a source's payload into a LangChain document.
+
+    Args:
+        payload: a LangChain Document (given back as it is), a Document of ``commonscale.index``, a string, or None.
+        document_id: the hit's id.
+        modality: where it was found, for messages.
+
+    Returns:
+        The document. Of an index document the path goes to ``metadata["image_path"]`` for pictures and to
+        ``metadata["source"]``, unless its own metadata have these keys.
+
+    Raises:
+        SourceError: if the payload is anything else.
+    """
+    if isinstance(payload, Document):
+        return payload
+    if payload is None or isinstance(payload, str):
+        return Document(id=document_id, page_content=payload or "")
+    if all(hasattr(payload, name) for name in ("id", "modality", "text", "path", "metadata")):
+        metadata = {"modality": payload.modality}
+        if payload.path is not None:
+            metadata["source"] = payload.path
+            if payload.modality != TEXT:
+                metadata[IMAGE_PATH_KEY] = payload.path
+        return Document(id=payload.id, page_content=payload.text, metadata={**metadata, **payload.metadata})
+    raise SourceError(
+        f"the source of modality {modality!r} gave a payload of type {type(payload).__name__} for document "
+        f"{document_id!r}; a LangChain Document, a commonscale.index Document, a string or None is needed"
     )

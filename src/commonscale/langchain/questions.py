@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from commonscale.core.dense import unit_rows
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Modality, Question, Vector
 from commonscale.encoders.base import Encoder
@@ -72,7 +73,7 @@ class QuestionEmbedder:
                 raise InvalidInputError(
                     f"{type(embeddings).__name__} gave {len(given)} vectors for {len(texts)} questions"
                 )
-            vectors[id(embeddings)] = [_vector(embeddings, vector) for vector in given]
+            vectors[id(embeddings)] = _unit(embeddings, given)
         if len(self._distinct) == 1:
             return [Question(text, v) for text, v in zip(texts, vectors[id(self._distinct[0])], strict=True)]
         return [
@@ -86,13 +87,17 @@ def _check(texts: Sequence[str]) -> None:
         raise InvalidInputError(f"questions must be strings, got {texts!r}"[:300])
 
 
-def _vector(embeddings: Embeddings, given: Any) -> Vector:
-    vector = np.asarray(given, dtype=np.float32)
-    if vector.ndim != 1:
-        raise InvalidInputError(
-            f"{type(embeddings).__name__}.embed_query gave an array of shape {vector.shape}; one vector (d,) is needed"
-        )
-    return vector
+def _unit(embeddings: Embeddings, given: Sequence[Any]) -> Sequence[Vector]:
+    """Normalize: a source of the caller's own may take inner products for cosines."""
+    if not len(given):
+        return []
+    for vector in given:
+        if np.ndim(vector) != 1:
+            raise InvalidInputError(
+                f"{type(embeddings).__name__} gave an array of shape {np.shape(vector)} for a question; one vector "
+                f"(d,) is needed"
+            )
+    return list(unit_rows(given, "question vector"))
 
 
 def _embed(embeddings: Any, texts: Sequence[str], progress: Callable[[Sequence[str]], Any]) -> Sequence[Any]:

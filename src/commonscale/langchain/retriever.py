@@ -17,7 +17,7 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Ranking
-from commonscale.langchain.documents import scored_copy
+from commonscale.langchain.documents import hit_document
 from commonscale.langchain.wiring import Settings, Wiring
 
 _KEPT = 8
@@ -225,7 +225,7 @@ class StandardizedMultiModalRetriever(BaseRetriever):
         return {name: getattr(self, name) if value is None else value for name, value in given.items()}
 
     def _documents(self, ranking: Ranking) -> list[Document]:
-        return [scored_copy(hit.payload, hit) for hit in ranking]
+        return [hit_document(hit) for hit in ranking]
 
     @staticmethod
     def _joint(wiring: Wiring, calibration: Calibration | None) -> JointSearch:

@@ -12,9 +12,8 @@ from langchain_core.documents import Document
 
 from commonscale.core.errors import SourceError
 from commonscale.core.types import Candidates, Question, Source
+from commonscale.langchain.documents import as_document
 from commonscale.langchain.view import View, equality_test
-
-IMAGE_PATH = "image_path"
 
 
 class WrappedSource:
@@ -78,7 +77,7 @@ class WrappedSource:
 
     def _with_documents(self, candidates: Candidates) -> Candidates:
         payloads = candidates.payloads if candidates.payloads is not None else [None] * len(candidates.ids)
-        documents = [as_document(p, i, self.view) for p, i in zip(payloads, candidates.ids, strict=True)]
+        documents = [as_document(p, i, self.view.modality) for p, i in zip(payloads, candidates.ids, strict=True)]
         ids = [self.view.id_of(d, i) for d, i in zip(documents, candidates.ids, strict=True)]
         return Candidates(ids, candidates.cosines, documents)
 
@@ -108,35 +107,3 @@ class WrappedSource:
         for index, candidates in zip(short, deeper, strict=True):
             found[index] = candidates
             kept[index] = self._passing(candidates, k)
-
-
-def as_document(payload: Any, document_id: str, view: View) -> Document:
-    """Turn a source's payload into a LangChain document.
-
-    Args:
-        payload: a LangChain Document (given back as it is), a Document of ``commonscale.index``, a string, or None.
-        document_id: the hit's id.
-        view: the modality.
-
-    Returns:
-        The document. Of an index document the path goes to ``metadata["image_path"]`` for pictures and to
-        ``metadata["source"]``, unless its own metadata have these keys.
-
-    Raises:
-        SourceError: if the payload is anything else.
-    """
-    if isinstance(payload, Document):
-        return payload
-    if payload is None or isinstance(payload, str):
-        return Document(id=document_id, page_content=payload or "")
-    if all(hasattr(payload, name) for name in ("id", "modality", "text", "path", "metadata")):
-        metadata = {"modality": payload.modality}
-        if payload.path is not None:
-            metadata["source"] = payload.path
-            if payload.modality != "text":
-                metadata[IMAGE_PATH] = payload.path
-        return Document(id=payload.id, page_content=payload.text, metadata={**metadata, **payload.metadata})
-    raise SourceError(
-        f"the source of modality {view.modality!r} gave a payload of type {type(payload).__name__} for document "
-        f"{document_id!r}; a LangChain Document, a commonscale.index Document, a string or None is needed"
-    )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("langchain_openai")
-Image = pytest.importorskip("PIL.Image")
+pytest.importorskip("PIL")
 
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage
@@ -18,6 +18,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnablePassthrough
 from langchain_openai import ChatOpenAI
+from PIL import Image
 
 from chat_server import ChatServer
 from commonscale.langchain import ModalityBalancer, StandardizedMultiModalRetriever, to_content_blocks
@@ -78,6 +79,9 @@ def expected_parts(documents: list[Document]) -> list[tuple[str, str]]:
 
 
 def received_parts(server: ChatServer) -> list[tuple[str, str]]:
+    for part in server.content:
+        # Nothing that only LangChain knows may reach the server.
+        assert set(part) == {"type", "text"} or set(part) == {"type", "image_url"}
     return [
         ("text", part["text"]) if part["type"] == "text" else (part["type"], part["image_url"]["url"])
         for part in server.content
