@@ -222,27 +222,35 @@ def _rank(found: Found, count: int, k: int, quotas: Quotas, scale: Calibration |
 
 
 def _rank_one(found: Mapping[Modality, Candidates], k: int, quotas: Quotas, scale: Calibration | None) -> Ranking:
-    """Merge one question's candidates: standardize, sort, drop repeated ids, choose under quotas."""
-    places: list[tuple[Modality, int]] = []
+    """Merge one question's candidates: standardize, sort, drop repeated ids, choose under quotas.
+
+    On the path of every search, so it works on places in flat lists and makes hits of the chosen ones only.
+    """
+    ids: list[str] = []
+    origins: list[Modality] = []
+    starts: dict[Modality, int] = {}
     parts = []
     for modality, candidates in found.items():
-        if len(candidates.ids):
+        if count := len(candidates.ids):
+            starts[modality] = len(ids)
+            ids.extend(candidates.ids)
+            origins.extend([modality] * count)
             cosines = candidates.cosines
             parts.append(cosines if scale is None else scale.standardize_checked(cosines, modality))
-            places.extend((modality, rank) for rank in range(len(candidates.ids)))
     if not parts:
         return Ranking(())
     scores = np.concatenate(parts)
     # Stable: equal scores stay in the order of the modalities, then in the source's order.
-    ordered = [places[i] + (float(scores[i]),) for i in np.argsort(-scores, kind="stable").tolist()]
-    unique = first_of_each(ordered, lambda place: found[place[0]].ids[place[1]])
-    chosen = select(unique, k, quotas, lambda place: place[0])
-    return Ranking(tuple(_hit(found[modality], modality, rank, score) for modality, rank, score in chosen))
-
-
-def _hit(candidates: Candidates, modality: Modality, rank: int, score: float) -> Hit:
-    payload = candidates.payloads[rank] if candidates.payloads is not None else None
-    return Hit(candidates.ids[rank], modality, float(candidates.cosines[rank]), score, payload)
+    ordered: list[int] = np.argsort(-scores, kind="stable").tolist()
+    if len(set(ids)) < len(ids):
+        ordered = first_of_each(ordered, ids.__getitem__)
+    hits = []
+    for place in select(ordered, k, quotas, origins.__getitem__):
+        modality = origins[place]
+        candidates, rank = found[modality], place - starts[modality]
+        payload = None if candidates.payloads is None else candidates.payloads[rank]
+        hits.append(Hit(ids[place], modality, float(candidates.cosines[rank]), float(scores[place]), payload))
+    return Ranking(tuple(hits))
 
 
 def _unfilled(found: Found, rankings: Sequence[Ranking], k: int, quotas: Quotas, depth: int) -> list[int]:
@@ -253,6 +261,8 @@ def _unfilled(found: Found, rankings: Sequence[Ranking], k: int, quotas: Quotas,
     """
     short = []
     for index, ranking in enumerate(rankings):
+        if len(ranking) >= k and not quotas.minimum:
+            continue
         more = [m for m, candidates in found.items() if len(candidates[index].ids) >= depth]
         if not more:
             continue
