@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import BaseNode, ImageNode, NodeWithScore, TextNode
+from llama_index.core.vector_stores import SimpleVectorStore
 
+from commonscale.llama_index import StandardizedMultiModalRetriever
 from sources import unit_rows
 
 DIMENSION = 16
@@ -75,6 +79,8 @@ class World:
             )
             for i, row in enumerate(stored[TEXTS:])
         ]
+        self._ids = [f"t{i}" for i in range(TEXTS)] + [f"i{i}" for i in range(IMAGES)]
+        self._cosines = self.questions.astype(np.float64) @ np.concatenate([self.text_vectors, self.image_vectors]).T
         vectors = {text: row.tolist() for text, row in zip(QUESTIONS, self.questions, strict=True)}
         vectors |= {f"text {i}": row.tolist() for i, row in enumerate(self.text_vectors)}
         vectors |= {f"image{i}.png": row.tolist() for i, row in enumerate(self.image_vectors)}
@@ -90,25 +96,56 @@ class World:
 
     def cosines(self, question: int) -> dict[str, float]:
         """Every document's cosine with a question, in float64."""
-        rows = np.concatenate([self.text_vectors, self.image_vectors]).astype(np.float64)
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-        q = self.questions[question].astype(np.float64)
-        ids = [f"t{i}" for i in range(TEXTS)] + [f"i{i}" for i in range(IMAGES)]
-        return dict(zip(ids, (rows @ (q / np.linalg.norm(q))).tolist(), strict=True))
+        return dict(zip(self._ids, self._cosines[question].tolist(), strict=True))
 
     def ranking(self, question: int, k: int, *, raw: bool = False) -> list[tuple[str, float]]:
         """The exact joint ranking by brute force: ids and scores."""
-        tops = {
-            m: [max(v for i, v in self.cosines(q).items() if i[0] == m) for q in range(len(QUESTIONS))] for m in "ti"
-        }
-        found = self.cosines(question)
-        if not raw:
-            found = {i: (v - np.mean(tops[i[0]])) / np.std(tops[i[0]]) for i, v in found.items()}
-        return sorted(found.items(), key=lambda pair: -pair[1])[:k]
+        scores = self._cosines[question].copy()
+        for part in (slice(0, TEXTS), slice(TEXTS, None)):
+            tops = self._cosines[:, part].max(axis=1)
+            if not raw:
+                scores[part] = (scores[part] - tops.mean()) / tops.std()
+        order = np.argsort(-scores)[:k]
+        return [(self._ids[i], float(scores[i])) for i in order]
 
     @staticmethod
     def _unit(rows: np.ndarray) -> np.ndarray:
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def retriever_over(world: World, stores: tuple[Any, ...], **settings: Any) -> StandardizedMultiModalRetriever:
+    """A retriever over the two stores given (texts, images), or the one (mixed)."""
+    if len(stores) == 1:
+        named: dict[str, Any] = {"store": stores[0], "nodes": world.mixed_nodes}
+    else:
+        named = dict(zip(("text_store", "image_store"), stores, strict=True))
+        named |= {"text_nodes": world.text_nodes, "image_nodes": world.image_nodes}
+    if isinstance(stores[0], SimpleVectorStore):
+        named |= {name: {n.node_id: n for n in nodes} for name, nodes in named.items() if name.endswith("nodes")}
+    return StandardizedMultiModalRetriever(**{"embed_model": world.model, **named, **settings})
+
+
+def simple_store(nodes: Sequence[BaseNode]) -> SimpleVectorStore:
+    """A SimpleVectorStore of the nodes."""
+    store = SimpleVectorStore()
+    store.add(list(nodes))
+    return store
+
+
+def faiss_store(nodes: Sequence[BaseNode], metric: str = "IP") -> Any:
+    """A FaissVectorStore of the nodes over a flat index."""
+    faiss: Any = pytest.importorskip("faiss")
+    module = pytest.importorskip("llama_index.vector_stores.faiss")
+    store = module.FaissVectorStore(faiss_index=getattr(faiss, f"IndexFlat{metric}")(DIMENSION))
+    store.add(list(nodes))
+    return store
+
+
+def two_simple(world: World) -> StandardizedMultiModalRetriever:
+    """The plainest retriever: two SimpleVectorStores, calibrated."""
+    retriever = retriever_over(world, (simple_store(world.text_nodes), simple_store(world.image_nodes)))
+    retriever.calibrate(QUESTIONS)
+    return retriever
 
 
 def pairs(nodes: list[NodeWithScore]) -> list[tuple[str, float]]:

@@ -92,7 +92,7 @@ class QuestionEmbedder:
                 rows.append(next(rest))
             else:
                 rows.append(np.mean([next(rest) for _ in parts], axis=0))
-        return unit_rows(rows, "question vector")
+        return unit_rows(rows, "question vector") if rows else np.empty((0, 0), dtype=np.float32)
 
     def _join(self, bundles: Sequence[QueryBundle], by_model: Sequence[npt.NDArray[np.float32]]) -> list[Question]:
         if len(by_model) == 1:

@@ -49,14 +49,13 @@ def with_score(node: BaseNode, hit: Hit) -> NodeWithScore:
     score = hit.score
     if score == 0.0 and isinstance(node, IndexNode):
         score = math.ulp(0.0)
-    values = (hit.cosine, hit.modality, hit.score)
-    copy = node.model_copy(
-        update={
-            "metadata": {**node.metadata, **dict(zip(KEYS, values, strict=True))},
-            "excluded_llm_metadata_keys": _with_keys(node.excluded_llm_metadata_keys),
-            "excluded_embed_metadata_keys": _with_keys(node.excluded_embed_metadata_keys),
-            "relationships": dict(node.relationships),
-        }
+    copy = node.model_copy()
+    # Past pydantic: assigning would validate every field again, for every hit of every question.
+    vars(copy).update(
+        metadata={**node.metadata, COSINE_KEY: hit.cosine, MODALITY_KEY: hit.modality, SCORE_KEY: hit.score},
+        excluded_llm_metadata_keys=_with_keys(node.excluded_llm_metadata_keys),
+        excluded_embed_metadata_keys=_with_keys(node.excluded_embed_metadata_keys),
+        relationships=dict(node.relationships),
     )
     return NodeWithScore(node=copy, score=score)
 
@@ -77,4 +76,4 @@ def recorded(node: NodeWithScore) -> tuple[float, Modality] | None:
 
 
 def _with_keys(keys: Sequence[str]) -> list[str]:
-    return [*keys, *(key for key in KEYS if key not in keys)]
+    return [*keys, *(key for key in KEYS if key not in keys)] if keys else list(KEYS)
