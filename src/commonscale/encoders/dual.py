@@ -73,7 +73,7 @@ class DualEncoder(BatchedEncoder):
     def fingerprint(self) -> str:
         """Identity of the vectors: weights, compute type, tokenizer, text limit and image settings.
 
-        Computed when first asked for (about a second per GB of weights) and kept. The device is left out: it
+        Computed when first asked for (about two seconds per GB of weights) and kept. The device is left out: it
         changes a vector only by rounding. The compute type is in: bfloat16 weights are other weights.
         """
         return fingerprint_of(self._model, self._tokenizer, self._image_processor, self.max_tokens)
