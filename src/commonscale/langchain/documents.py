@@ -65,7 +65,8 @@ def as_document(payload: Any, document_id: str, modality: Modality) -> Document:
     """Turn a source's payload into a LangChain document.
 
     Args:
-        payload: a LangChain Document (given back as it is), a Document of ``commonscale.index``, a string, or None.
+        payload: a LangChain Document (given back as it is), a Document of ``commonscale.index``, a string, None, or
+            a function without arguments that gives one of these.
         document_id: the hit's id.
         modality: where it was found, for messages.
 
@@ -76,6 +77,8 @@ def as_document(payload: Any, document_id: str, modality: Modality) -> Document:
     Raises:
         SourceError: if the payload is anything else.
     """
+    if callable(payload):
+        payload = payload()
     if isinstance(payload, Document):
         return payload
     if payload is None or isinstance(payload, str):

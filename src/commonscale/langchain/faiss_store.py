@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from langchain_core.documents import Document
@@ -58,9 +58,12 @@ class FaissStoreSource:
         return [self._candidates(snapshot, rows.tolist(), cosines) for rows, cosines in found]
 
     def _candidates(self, snapshot: _Snapshot, rows: list[int], cosines: Any) -> Candidates:
-        documents = [_document(snapshot.docstore, snapshot.names, row) for row in rows]
-        ids = [self.view.id_of(document, snapshot.names[row]) for row, document in zip(rows, documents, strict=True)]
-        return Candidates(ids, cosines, documents)
+        names, docstore = snapshot.names, snapshot.docstore
+        if self.view.id_key is None and all(row in names for row in rows):
+            # Documents are only fetched for the hits that are kept: half of them, with two modalities.
+            return Candidates([names[row] for row in rows], cosines, [_Row(docstore, names, row) for row in rows])
+        documents = [_document(docstore, names, row) for row in rows]
+        return Candidates([self.view.id_of(document, document.id) for document in documents], cosines, documents)
 
     def _current(self) -> _Snapshot:
         store = self.store
@@ -100,6 +103,17 @@ class FaissStoreSource:
             if all(test(metadata) for test in tests):
                 chosen.append(row)
         return np.array(chosen, dtype=np.int64)
+
+
+class _Row(NamedTuple):
+    """A document that is fetched when it is needed."""
+
+    docstore: Any
+    names: dict[int, str]
+    row: int
+
+    def __call__(self) -> Document:
+        return _document(self.docstore, self.names, self.row)
 
 
 def _document(docstore: Any, names: dict[int, str], row: int) -> Document:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -22,6 +22,8 @@ from commonscale.langchain.wiring import Settings, Wiring
 
 _KEPT = 8
 """Wirings kept, one per filter: preparing a filter means looking at every document once."""
+
+_settings_of = attrgetter(*Settings._fields)
 
 
 class StandardizedMultiModalRetriever(BaseRetriever):
@@ -234,10 +236,9 @@ class StandardizedMultiModalRetriever(BaseRetriever):
 
     def _wired(self, filter: Any = None) -> Wiring:
         """Give the wiring of the fields as they are now; a copied or changed retriever makes its own."""
-        given = {field.name: getattr(self, field.name) for field in fields(Settings)}
+        settings = Settings._make(_settings_of(self))
         if filter is not None:
-            given["filter"] = filter
-        settings = Settings(**given)
+            settings = settings._replace(filter=filter)
         known = self._wirings
         for wiring in known:
             if wiring.made_from(settings):

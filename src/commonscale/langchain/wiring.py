@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.embeddings import Embeddings
 
@@ -18,8 +17,7 @@ from commonscale.langchain.stores import source_of
 from commonscale.langchain.view import IdKey, View
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The retriever's fields that decide what is searched, see there."""
 
     text_store: Any
@@ -52,7 +50,7 @@ class Wiring:
             EncoderMismatchError: if a store was made with another encoder than questions are embedded with.
         """
         # A copy: a filter that is changed in place must not go on being served by what was made from the old one.
-        self._settings = tuple(copy.deepcopy(value) if _is_plain(value) else value for value in _values(settings))
+        self._settings = tuple(copy.deepcopy(value) if _is_plain(value) else value for value in settings)
         stores = _stores(settings)
         self.sources: dict[Modality, Source] = {m: source_of(s, _view(settings, m)) for m, s in stores.items()}
         self.embedder = QuestionEmbedder({m: _embeddings(settings, m, s) for m, s in stores.items()})
@@ -61,8 +59,8 @@ class Wiring:
 
     def made_from(self, settings: Settings) -> bool:
         """Tell whether it was made from these settings: the same objects, or equal dicts and lists."""
-        pairs = zip(self._settings, _values(settings), strict=True)
-        return all(mine == theirs if _is_plain(mine) else mine is theirs for mine, theirs in pairs)
+        pairs = zip(self._settings, settings, strict=True)
+        return all(mine is theirs or (_is_plain(mine) and mine == theirs) for mine, theirs in pairs)
 
     def provenance(self) -> dict[Modality, Provenance]:
         """Say where each modality's cosines come from, as far as it is known now."""
@@ -86,12 +84,8 @@ class Wiring:
             )
 
 
-def _values(settings: Settings) -> list[Any]:
-    return [getattr(settings, field.name) for field in fields(settings)]
-
-
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, (str, dict, list, tuple))
+    return isinstance(value, (dict, list))
 
 
 def _fingerprint(embeddings: Any) -> str | None:
