@@ -123,19 +123,33 @@ class FaissCosines:
         return True
 
     def _vectors(self, rows: Rows) -> Vector:
-        contiguous = len(rows) and rows[-1] - rows[0] + 1 == len(rows)
-        try:
-            if contiguous:
-                vectors: Vector = self.index.reconstruct_n(int(rows[0]), len(rows))
-            else:
-                vectors = self.index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64))
-        except RuntimeError as error:
-            raise UnknownScoreKindError(
-                f"{type(self.index).__name__} cannot give its vectors back ({str(error).splitlines()[-1].strip()}), so "
-                f"it is not known whether they have norm 1 and what the scores mean; if they have, say so with "
-                f"score_kind={self._metric()!r}"
-            ) from error
+        if len(rows) == 0:
+            return np.empty((0, int(self.index.d)), np.float32)
+        _check_readable(self.index, int(rows[0]), self._metric())
+        first, count = int(rows[0]), int(rows[-1] - rows[0]) + 1
+        # The rows between come along: inverted lists give single vectors only if they were asked to beforehand.
+        vectors: Vector = self.index.reconstruct_n(first, count)[rows - first]
         return vectors
+
+
+def _check_readable(index: Any, row: int, metric: str | None) -> None:
+    """Refuse an index that cannot give its vectors back, before FAISS aborts the process over it.
+
+    ``reconstruct_n`` of most indexes throws from within a parallel loop, which no caller can catch;
+    ``reconstruct`` of one vector throws where it can be caught.
+    """
+    faiss = require("faiss", "faiss")
+    reason = "its rows have numbers of their own" if isinstance(index, faiss.IndexIDMap) else ""
+    if not reason and not isinstance(index, faiss.IndexIVF):
+        try:
+            index.reconstruct(row)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+    if reason:
+        raise UnknownScoreKindError(
+            f"{type(index).__name__} cannot give its vectors back ({reason}), so it is not known whether they have "
+            f"norm 1 and what the scores mean; if they have, say so with score_kind={metric!r}"
+        )
 
 
 def _only(index: Any, rows: Sequence[int] | Rows) -> Any:

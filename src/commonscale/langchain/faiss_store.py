@@ -70,8 +70,7 @@ class FaissStoreSource:
         index, names, docstore = store.index, store.index_to_docstore_id, store.docstore
         known = self._snapshot
         # Deleting gives the store a new dict of names; adding only makes the index longer.
-        same = known is not None and (known.index, known.docstore) == (index, docstore) and known.names is names
-        if known is None or not same:
+        if known is None or known.index is not index or known.docstore is not docstore or known.names is not names:
             known = _Snapshot(index, names, docstore, self._look(index, self._rows(docstore, names, 0, index.ntotal)))
         elif known.cosines.count != index.ntotal:
             known = _Snapshot(index, names, docstore, self._follow(known))

@@ -45,7 +45,8 @@ class InMemorySource:
     @property
     def dimension(self) -> int | None:
         """Length of the vectors; None while the store is empty."""
-        return next((len(record["vector"]) for record in list(self.store.store.values())), None)
+        first = next(iter(self.store.store.values()), None)
+        return None if first is None else len(first["vector"])
 
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Find the ``k`` documents closest to each question."""

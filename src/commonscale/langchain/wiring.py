@@ -51,7 +51,7 @@ class Wiring:
         """
         # A copy: a filter that is changed in place must not go on being served by what was made from the old one.
         self._settings = tuple(copy.deepcopy(value) if _is_plain(value) else value for value in settings)
-        stores = _stores(settings)
+        self._stores = stores = _stores(settings)
         self.sources: dict[Modality, Source] = {m: source_of(s, _view(settings, m)) for m, s in stores.items()}
         self.embedder = QuestionEmbedder({m: _embeddings(settings, m, s) for m, s in stores.items()})
         for modality, store in stores.items():
@@ -68,9 +68,12 @@ class Wiring:
 
     def _provenance(self, modality: Modality, source: Any) -> Provenance:
         kind = getattr(source, "score_kind", None)
+        store = self._stores[modality]
+        made_by = getattr(store, "encoder_fingerprint", None)
+        dimension = getattr(source, "dimension", None)
         return Provenance(
-            encoder_fingerprint=_fingerprint(self.embedder.by_modality[modality]),
-            dimension=getattr(source, "dimension", None),
+            encoder_fingerprint=_fingerprint(self.embedder.by_modality[modality]) or made_by,
+            dimension=getattr(store, "dimension", None) if dimension is None else dimension,
             score_kind=getattr(kind, "__name__", "custom") if callable(kind) else kind,
         )
 

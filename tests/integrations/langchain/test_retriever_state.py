@@ -116,6 +116,30 @@ def test_index_of_another_encoder_is_refused(tmp_path):
         StandardizedMultiModalRetriever(store=index, embeddings=ToyEncoder())
 
 
+def test_calibration_of_an_index_fits_the_index_whatever_embeds_the_questions(tmp_path):
+    pytest.importorskip("faiss")
+    from commonscale.index import Document, FaissIndex
+
+    index = FaissIndex.create(tmp_path / "index", DIMENSION, encoder_fingerprint="toy")
+    names = [f"passage {number}" for number in range(20)]
+    index.add([Document(name, "text") for name in names], ToyEncoder().encode_texts(names))
+    retriever = StandardizedMultiModalRetriever(store=index, modalities=["text"], embeddings=WordEmbeddings())
+    calibration = retriever.calibrate(QUESTIONS)
+    assert (
+        calibration.modalities["text"].provenance
+        == index.provenance()["text"]
+        == Provenance("toy", DIMENSION, "cosine")
+    )
+    assert (
+        StandardizedMultiModalRetriever(
+            store=index, modalities=["text"], embeddings=ToyEncoder(), calibration=calibration
+        )
+        .invoke("passage 3", k=1)[0]
+        .id
+        == "passage 3"
+    )
+
+
 def test_copies_follow_their_own_fields(world, retriever, tmp_path):
     before = retriever.invoke(QUESTION)
     other = retriever.model_copy(update={"calibration": calibration_with(-5.0), "k": 3})

@@ -1,0 +1,138 @@
+"""True cosines from FAISS indexes of every kind that can be met."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+faiss = pytest.importorskip("faiss")
+
+from commonscale.core.dense import nearest, unit_rows  # noqa: E402
+from commonscale.core.errors import InvalidInputError, UnknownScoreKindError  # noqa: E402
+from commonscale.core.faiss_cosines import FaissCosines  # noqa: E402
+
+DIMENSION = 8
+COUNT = 200
+K = 15
+
+
+def vectors(norms: str) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    rows = unit_rows(rng.standard_normal((COUNT, DIMENSION)))
+    return rows if norms == "unit" else (rows * rng.uniform(0.2, 5.0, (COUNT, 1))).astype(np.float32)
+
+
+def questions(count: int = 30) -> np.ndarray:
+    return unit_rows(np.random.default_rng(4).standard_normal((count, DIMENSION)))
+
+
+def flat(metric: int):
+    return faiss.IndexFlat(DIMENSION, metric)
+
+
+def inverted(rows: np.ndarray):
+    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(DIMENSION), DIMENSION, 4, faiss.METRIC_L2)
+    index.train(rows)
+    index.nprobe = 4
+    return index
+
+
+def graph():
+    index = faiss.IndexHNSWFlat(DIMENSION, 32, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efSearch = COUNT
+    index.hnsw.efConstruction = COUNT
+    return index
+
+
+MAKERS = {
+    "l2": lambda rows: flat(faiss.METRIC_L2),
+    "inner-product": lambda rows: flat(faiss.METRIC_INNER_PRODUCT),
+    "l1": lambda rows: flat(faiss.METRIC_L1),
+    "inverted-lists": inverted,
+    "graph": lambda rows: graph(),
+    "factory": lambda rows: faiss.index_factory(DIMENSION, "L2norm,Flat"),
+}
+
+
+@pytest.mark.parametrize("subset", [None, "scattered", "block"])
+@pytest.mark.parametrize("norms", ["unit", "any-norm"])
+@pytest.mark.parametrize("kind", MAKERS)
+def test_hits_and_cosines_are_those_of_brute_force(kind, norms, subset):
+    stored = vectors(norms)
+    index = MAKERS[kind](stored)
+    index.add(stored)
+    own = {None: np.arange(COUNT), "scattered": np.arange(1, COUNT, 3), "block": np.arange(40, 90)}[subset]
+    search = FaissCosines(index, None if subset is None else own)
+    rows, cosines = nearest(unit_rows(stored[own]), questions(), K)
+    for found, expected_rows, expected in zip(search.top(questions(), K), rows, cosines, strict=True):
+        assert found[0].tolist() == own[expected_rows].tolist()
+        assert found[1] == pytest.approx(expected, abs=1e-5)
+    everything = search.top(questions(1), 10 * COUNT)[0]
+    assert sorted(everything[0].tolist()) == own.tolist()
+
+
+def test_equal_cosines_come_in_the_order_of_rows():
+    for metric in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT):
+        index = flat(metric)
+        index.add(np.repeat(vectors("unit")[:1], 9, axis=0))
+        assert FaissCosines(index).top(questions(1), 9)[0][0].tolist() == list(range(9))
+
+
+@pytest.mark.parametrize("subset", [False, True])
+def test_growth_is_followed_without_another_look(subset):
+    index = flat(faiss.METRIC_L2)
+    index.add(vectors("unit")[:100])
+    search = FaissCosines(index, np.arange(0, 100, 2) if subset else None)
+    index.add(vectors("unit")[100:])
+    own = np.arange(0, COUNT, 2) if subset else np.arange(COUNT)
+    grown = search.grown(own if subset else None)
+    assert grown is not None
+    rows, _ = nearest(vectors("unit")[own], questions(), K)
+    assert [found.tolist() for found, _ in grown.top(questions(), K)] == own[rows].tolist()
+
+
+def test_growth_by_other_norms_needs_another_look():
+    index = flat(faiss.METRIC_L2)
+    index.add(vectors("unit"))
+    search = FaissCosines(index)
+    index.add(vectors("any-norm"))
+    assert search.grown(None) is None
+    assert FaissCosines(index).grown(None) is None
+
+
+def test_nearly_unit_vectors_are_not_taken_for_unit():
+    """Half precision is off by up to 5e-4, which a distance would pass on to the cosine."""
+    index = flat(faiss.METRIC_L2)
+    index.add(vectors("unit").astype(np.float16).astype(np.float32))
+    rows, cosines = nearest(unit_rows(vectors("unit").astype(np.float16)), questions(), K)
+    for (found, values), expected_rows, expected in zip(
+        FaissCosines(index).top(questions(), K), rows, cosines, strict=True
+    ):
+        assert found.tolist() == expected_rows.tolist()
+        assert values == pytest.approx(expected, abs=1e-6)
+
+
+def test_index_without_vectors_needs_a_named_kind():
+    index = faiss.IndexIDMap(flat(faiss.METRIC_L2))
+    index.add_with_ids(vectors("unit"), np.arange(COUNT))
+    with pytest.raises(
+        UnknownScoreKindError, match=r"IndexIDMap cannot give its vectors back .*score_kind='squared_l2'"
+    ):
+        FaissCosines(index)
+    search = FaissCosines(index, score_kind="squared_l2")
+    rows, cosines = nearest(vectors("unit"), questions(), K)
+    found = search.top(questions(), K)
+    assert [hit[0].tolist() for hit in found] == rows.tolist()
+    assert found[0][1] == pytest.approx(cosines[0], abs=1e-5)
+    index.add_with_ids(vectors("unit")[:1], np.array([COUNT]))
+    assert len(search.grown(None).top(questions(1), 300)[0][0]) == COUNT + 1
+
+
+def test_nothing_and_null():
+    index = flat(faiss.METRIC_L2)
+    rows, cosines = FaissCosines(index).top(questions(1), 3)[0]
+    assert (rows.tolist(), cosines.tolist()) == ([], [])
+    index.add(np.zeros((1, DIMENSION), np.float32))
+    assert FaissCosines(index, np.empty(0, np.int64)).top(questions(1), 3)[0][0].tolist() == []
+    with pytest.raises(InvalidInputError, match=r"stored vector 0 \(null\)"):
+        FaissCosines(index)
