@@ -202,7 +202,7 @@ def test_unusable_questions_are_refused(tmp_path: Path, rng: np.random.Generator
     good = unit_rows(rng, 1, DIMENSION)[0]
     with pytest.raises(InvalidInputError, match=r"question 'why' has a vector of shape \(7,\)"):
         source.search([Question("why", vector=good[:7])], 1)
-    with pytest.raises(InvalidInputError, match=r"question 'why' .* is null"):
+    with pytest.raises(InvalidInputError, match=r"question vector 0 \(null\)"):
         source.search([Question("why", vector=good * 0)], 1)
     for k in (0, -1, True, 2.5):
         with pytest.raises(InvalidInputError, match="k must be an integer >= 1"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +18,15 @@ from commonscale.core.errors import CommonscaleError, CommonscaleWarning
 P = ParamSpec("P")
 T = TypeVar("T")
 
+PIPE_WIDTH = 120
+
 
 def output() -> Console:
-    """Give the console of results."""
-    return Console(highlight=False)
+    """Give the console of results; in a file or a pipe, which has no width, tables are not squeezed into 80."""
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    return console
 
 
 def say(message: str, style: str = "") -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commonscale.cli.console import printable, say
-from commonscale.cli.indexing import FolderIndexer
+from commonscale.cli.indexing import Done, FolderIndexer, tidy
 from commonscale.cli.interrupt import Interrupt
 from commonscale.cli.opening import ENCODER, FOLDER, encoder_for, encoder_name, has_index, load, open_index
 from commonscale.cli.plan import Plan, make_plan
@@ -39,27 +39,30 @@ def index_folder(folder: Path, out: Path, encoder: str | None, device: str | Non
     """
     root = folder.resolve()
     found = scan(root, skip=out)
-    index, model = _open(out, root, encoder, device)
     if not found.files and not found.unreadable:
         raise InvalidInputError(
-            f"{folder}: holds no pictures and no texts (hidden files and links are not read); the index is unchanged"
+            f"{folder}: holds no pictures and no texts (hidden files and links are not read); nothing was changed"
         )
+    index, model = _open(out, root, encoder, device)
     with index.exclusive():
         index.set_note(FOLDER, str(root))
         if encoder is not None:
             index.set_note(ENCODER, encoder_name(encoder))
         plan = make_plan(found, index)
-        interrupt, indexer = _run(index, model, plan)
-    unreadable = sorted([*plan.unreadable, *indexer.done.unreadable], key=lambda item: item.id)
-    _report(index, found, plan, indexer, unreadable)
+        if model is None and plan.todo:
+            model = encoder_for(index, encoder, device)
+        interrupt, done = _run(index, model, plan)
+    unreadable = sorted([*plan.unreadable, *done.unreadable], key=lambda item: item.id)
+    _report(index, found, plan, done, unreadable)
     if interrupt:
-        remaining = len(plan.new) + len(plan.changed) - indexer.done.files
+        remaining = len(plan.todo) - done.files
         say(f"Interrupted: everything so far is saved in {out}. Run the same command again for the other {remaining}.")
         return interrupt.exit_code
     return UNREADABLE if unreadable else 0
 
 
-def _open(out: Path, root: Path, encoder: str | None, device: str | None) -> tuple[FaissIndex, BatchedEncoder]:
+def _open(out: Path, root: Path, encoder: str | None, device: str | None) -> tuple[FaissIndex, BatchedEncoder | None]:
+    """Open or create the index; the encoder comes with it where it has to be looked at even if no file is new."""
     if not has_index(out):
         if encoder is None:
             raise InvalidInputError(f"{out}: a new index needs an encoder; name it with --encoder NAME_OR_PATH")
@@ -72,19 +75,24 @@ def _open(out: Path, root: Path, encoder: str | None, device: str | None) -> tup
         raise InvalidInputError(
             f"{out}: is the index of {recorded}, not of {root}; choose another folder with --out, or name the first one"
         )
-    return index, encoder_for(index, encoder, device)
+    another = encoder is not None and encoder_name(encoder) != index.notes.get(ENCODER)
+    return index, encoder_for(index, encoder, device) if another else None
 
 
-def _run(index: FaissIndex, encoder: BatchedEncoder, plan: Plan) -> tuple[Interrupt, FolderIndexer]:
-    bar = require("tqdm", "encoders").tqdm(total=len(plan.new) + len(plan.changed), unit="file", desc="Indexing")
-    with bar, Interrupt() as interrupt:
-        indexer = FolderIndexer(index, encoder, plan, stop=lambda: bool(interrupt), advance=bar.update)
-        indexer.run()
-    return interrupt, indexer
+def _run(index: FaissIndex, encoder: BatchedEncoder | None, plan: Plan) -> tuple[Interrupt, Done]:
+    with Interrupt() as interrupt:
+        tidy(index, plan)
+        if encoder is None or not plan.todo:
+            index.save()
+            return interrupt, Done()
+        with require("tqdm", "encoders").tqdm(total=len(plan.todo), unit="file", desc="Indexing") as bar:
+            indexer = FolderIndexer(index, encoder, plan, stop=lambda: bool(interrupt), advance=bar.update)
+            indexer.run()
+    return interrupt, indexer.done
 
 
-def _report(index: FaissIndex, found: Scan, plan: Plan, indexer: FolderIndexer, unreadable: list[Unreadable]) -> None:
-    indexed = set(indexer.done.indexed)
+def _report(index: FaissIndex, found: Scan, plan: Plan, done: Done, unreadable: list[Unreadable]) -> None:
+    indexed = set(done.indexed)
     added = sum(file.id in indexed for file in plan.new)
     changed = sum(file.id in indexed for file in plan.changed)
     say(

@@ -50,6 +50,12 @@ class Done:
         return len(self.indexed) + len(self.unreadable)
 
 
+def tidy(index: FaissIndex, plan: Plan) -> None:
+    """Do what needs no encoder: remove what vanished, and note where unchanged files lie now."""
+    index.delete(key for file in plan.vanished for key in plan.recorded[file])
+    index.add(plan.refreshed, index.vectors([document.id for document in plan.refreshed]))
+
+
 class FolderIndexer:
     """Brings an index up to date, file by file: at every save, a file is in it whole or not at all.
 
@@ -87,10 +93,7 @@ class FolderIndexer:
         self._next_save = time.monotonic() + SAVE_EVERY
 
     def run(self) -> None:
-        """Remove what vanished, embed what is new or has changed, and save: also after an error."""
-        self._index.delete(key for file in self._plan.vanished for key in self._plan.recorded[file])
-        refreshed = self._plan.refreshed
-        self._index.add(refreshed, self._index.vectors([document.id for document in refreshed]))
+        """Embed what is new or has changed, and save: also after an error."""
         try:
             before = 0
             for _ in self._steps():
@@ -106,7 +109,7 @@ class FolderIndexer:
 
     def _steps(self) -> Iterator[None]:
         """Embed batch after batch, pictures first; pause after each."""
-        todo = sorted([*self._plan.new, *self._plan.changed], key=lambda file: file.id)
+        todo = self._plan.todo
         pictures = [file for file in todo if file.modality == IMAGE]
         for at in range(0, len(pictures), self._batch):
             self._embed_pictures(pictures[at : at + self._batch])

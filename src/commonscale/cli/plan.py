@@ -33,6 +33,11 @@ class Plan:
     unreadable: list[Unreadable] = field(default_factory=list)
     recorded: dict[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def todo(self) -> list[FoundFile]:
+        """The files to embed, ordered by id."""
+        return sorted([*self.new, *self.changed], key=lambda file: file.id)
+
 
 def file_facts(file: FoundFile, sha256: str) -> dict[str, object]:
     """Give what a document remembers of its file, to tell later whether it has changed."""

@@ -9,12 +9,13 @@ import numpy.typing as npt
 
 from commonscale.core.calibration import Provenance
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
+from commonscale.core.question_vectors import question_rows
 from commonscale.core.types import Candidates, Modality, Question, Vector
 from commonscale.index.document import Document, checked
 from commonscale.index.locks import ReadWriteLock
 from commonscale.index.shard import VectorShard
 from commonscale.index.source import IndexSource
-from commonscale.index.vectors import question_rows, unit_rows
+from commonscale.index.vectors import document_rows
 
 
 class MemoryIndex:
@@ -72,7 +73,7 @@ class MemoryIndex:
         if len(set(ids)) != len(ids):
             twice = next(key for at, key in enumerate(ids) if key in ids[:at])
             raise InvalidInputError(f"document id {twice!r} comes twice in one add(); give every document its own id")
-        rows = unit_rows(vectors, self.dimension, names=ids, what="document")
+        rows = document_rows(vectors, self.dimension, ids)
         with self._lock.writing():
             self._check_encoder(encoder_fingerprint)
             moved = [d.id for d in copies if d.id in self._documents and self._documents[d.id].modality != d.modality]
