@@ -19,9 +19,10 @@ _REACHED = "recall@20"
 
 
 def print_table(results: Results, console: Console) -> None:
-    """Print one table per file: a row for each method and modality of question.
+    """Print one table per file and modality of question, at most 80 columns wide, with a row for each method.
 
-    The last column is the method's recall@20 as a share of the ceiling: of what ranking that modality alone gives.
+    R is recall. The last column is the method's recall@20 as a share of the ceiling: of what ranking that modality
+    alone gives.
 
     Args:
         results: as ``evaluate_files`` gives them.
@@ -31,27 +32,33 @@ def print_table(results: Results, console: Console) -> None:
         MissingExtraError: if rich is not installed.
     """
     for name, scores in results.items():
-        console.print(_table(name, scores))
+        for modality in dict.fromkeys(modality for by_modality in scores.values() for modality in by_modality):
+            console.print(_table(f"{name}: {modality} questions", scores, modality))
 
 
-def _table(name: str, scores: Scores) -> Table:
+def _table(title: str, scores: Scores, modality: Modality) -> Table:
+    # Text, so that brackets in a file's name are not read as markup.
     table: Table = require("rich.table", "cli").Table(
-        title=require("rich.text", "cli").Text(name), title_justify="left", caption_justify="left"
+        title=require("rich.text", "cli").Text(title),
+        title_justify="left",
+        box=require("rich.box", "cli").SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
-    table.add_column("questions")
     table.add_column("method", no_wrap=True)
-    for metric in (*METRICS, "of ceiling"):
-        table.add_column(metric, justify="right", no_wrap=True)
-    modalities = list(dict.fromkeys(modality for by_modality in scores.values() for modality in by_modality))
-    for modality in modalities:
-        ceiling = _ceiling(scores, modality)
-        for method, by_modality in scores.items():
-            if METHODS[method].ceiling_of in (None, modality):
-                figures = by_modality[modality]
-                reached = f"{figures[_REACHED] / ceiling:.0%}" if ceiling else "-"
-                table.add_row(modality, method, *(f"{figures[metric]:.3f}" for metric in METRICS), reached)
-        table.add_section()
+    for heading in (*(_heading(metric) for metric in METRICS), "of ceiling"):
+        table.add_column(heading, justify="right")
+    ceiling = _ceiling(scores, modality)
+    for method, by_modality in scores.items():
+        if METHODS[method].ceiling_of in (None, modality):
+            figures = by_modality[modality]
+            reached = f"{figures[_REACHED] / ceiling:.0%}" if ceiling else "-"
+            table.add_row(method, *(f"{figures[metric]:.3f}" for metric in METRICS), reached)
     return table
+
+
+def _heading(metric: str) -> str:
+    return metric.replace("recall", "R").replace("mrr", "MRR").replace("ndcg", "nDCG")
 
 
 def _ceiling(scores: Scores, modality: Modality) -> float:
