@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("llama_index.core")
 
+from llama_index.core.bridge.pydantic import Field
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload, LlamaDebugHandler
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -19,7 +20,7 @@ from llama_world import QUESTIONS, World, retriever_over, simple_store
 
 
 class Recorder(BaseEventHandler):
-    events: list[Any] = []
+    events: list[Any] = Field(default_factory=list)
 
     @classmethod
     def class_name(cls) -> str:
@@ -32,7 +33,7 @@ class Recorder(BaseEventHandler):
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    handler = Recorder(events=[])
+    handler = Recorder()
     root = get_dispatcher()
     root.add_event_handler(handler)
     yield handler
