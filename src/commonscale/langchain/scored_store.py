@@ -23,7 +23,7 @@ class StoreFacts:
     """What must be known of a store's class to read its scores and restrict its search.
 
     Attributes:
-        score_kind: what its scores mean, or a function that reads it from the store; None if the user must say.
+        score_kind: reads from a store what its scores mean; None if the user must say.
         method: its search by vector that returns documents with scores. With an ``a`` before it, the
             asynchronous twin, used if there is one.
         filter_keyword: how that method calls its filter.
@@ -31,7 +31,7 @@ class StoreFacts:
         both: joins two filters into one.
     """
 
-    score_kind: str | Converter | Callable[[Any], Any] | None = None
+    score_kind: Callable[[Any], str | Converter] | None = None
     method: str = "similarity_search_with_score_by_vector"
     filter_keyword: str = "filter"
     modality_filter: Callable[[str, str], Any] = lambda key, modality: {key: modality}
@@ -54,14 +54,17 @@ class ScoredSource:
         self.store = store
         self.view = view
         self.facts = facts
-        self.score_kind = view.score_kind or facts.score_kind
-        if self.score_kind is None or not callable(getattr(store, facts.method, None)):
+        kind = view.score_kind
+        if kind is None and facts.score_kind is not None:
+            kind = facts.score_kind(store)
+        if kind is None or not callable(getattr(store, facts.method, None)):
             raise UnknownScoreKindError(
                 f"a {type(store).__name__} cannot be searched: what is needed is a method {facts.method}() and the "
                 f"kind of score that it returns, score_kind='...', one of: {', '.join(SCORE_KINDS)}; or a function "
                 f"from scores to cosines"
             )
-        to_cosine([], self.score_kind)
+        to_cosine([], kind)
+        self.score_kind = kind
         self._arguments = self._restriction()
 
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
@@ -84,7 +87,7 @@ class ScoredSource:
     def _candidates(self, answer: Sequence[tuple[Document, float]], k: int) -> Candidates:
         documents = [document for document, _ in answer]
         ids = [self.view.id_of(document, None) for document in documents]
-        cosines = to_cosine([score for _, score in answer], self.score_kind)  # type: ignore[arg-type]
+        cosines = to_cosine([score for _, score in answer], self.score_kind)
         order = np.argsort(-cosines, kind="stable")[:k]
         return Candidates([ids[i] for i in order], cosines[order], [documents[i] for i in order])
 

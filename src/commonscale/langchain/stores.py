@@ -1,16 +1,17 @@
 """The vector stores that are known, and how each becomes sources of true cosines.
 
-To support another store, add one row to ``STORES``: a function of (store, view), or a ``StoreFacts``.
+To support another store, add one row to ``STORES``: ``StoreFacts(...).source`` for a store whose own search by vector
+returns scores of a known kind, or any function of (store, view).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
-from commonscale.core.types import Modality, Source
+from commonscale.core.errors import UnknownScoreKindError
+from commonscale.core.types import Source
 from commonscale.langchain.faiss_store import FaissStoreSource
 from commonscale.langchain.memory_store import InMemorySource
 from commonscale.langchain.scored_store import StoreFacts
@@ -28,6 +29,7 @@ def _index_source(index: Any, view: View) -> Source:
 STORES: dict[str, Adapter] = {
     "InMemoryVectorStore": InMemorySource,
     "FAISS": FaissStoreSource,
+    "FaissIndex": _index_source,
     "MemoryIndex": _index_source,
 }
 """Adapters by class name; subclasses of a class are served by its row. By name, so that nothing is imported."""
@@ -59,20 +61,3 @@ def source_of(store: Any, view: View) -> Source:
         raise UnknownScoreKindError(
             f"{error}. Known are {', '.join(STORES)} and every object with search(questions, k) -> Candidates"
         ) from error
-
-
-def modalities_of(store: Any, modalities: Sequence[Modality], filters: Mapping[Modality, Any]) -> list[Modality]:
-    """List the modalities that a mixed store is searched for.
-
-    Args:
-        store: the store.
-        modalities: the labels that are looked for.
-        filters: filters by modality; if there are any, their modalities are the ones.
-
-    Raises:
-        InvalidInputError: if there is none.
-    """
-    chosen = list(filters) or list(modalities)
-    if not chosen:
-        raise InvalidInputError(f"name the modalities of the mixed {type(store).__name__} with modalities=[...]")
-    return chosen

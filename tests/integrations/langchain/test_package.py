@@ -42,4 +42,4 @@ def test_exports():
         "to_content_blocks",
     ]
     assert all(hasattr(commonscale.langchain, name) for name in commonscale.langchain.__all__)
-    assert sorted(commonscale.langchain.STORES) == ["FAISS", "InMemoryVectorStore", "MemoryIndex"]
+    assert sorted(commonscale.langchain.STORES) == ["FAISS", "FaissIndex", "InMemoryVectorStore", "MemoryIndex"]

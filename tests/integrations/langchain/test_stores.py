@@ -23,6 +23,7 @@ from commonscale.core.errors import (
     UnknownScoreKindError,
 )
 from commonscale.langchain import STORES, StandardizedMultiModalRetriever
+from commonscale.langchain.scored_store import StoreFacts
 from commonscale.langchain.view import View
 from langchain_world import DIMENSION, QUESTIONS, WordEmbeddings, World, add_to_memory, build_store
 from sources import ArraySource
@@ -433,3 +434,33 @@ def test_a_row_in_the_table_is_all_that_a_new_store_needs(monkeypatch):
     monkeypatch.setitem(STORES, "Shelf", adapter)
     found = raw({"store": Shelf()}).invoke(QUESTION)
     assert ids(found) == [i for i, _, _ in World().expected(QUESTION, 10, raw=True)]
+
+
+def test_a_row_of_facts_reads_the_kind_from_the_store(monkeypatch):
+    """As the rows of servers need it: another method, another form of filter, a kind that is a setting."""
+
+    class Server(Distances):
+        metric = "squared_l2"
+        similarity_search_with_score_by_vector = None
+
+        def ranked(self, embedding, k=4, where=None):
+            self.asked.append(where)
+            return Distances.similarity_search_with_score_by_vector(self, embedding, k)
+
+    facts = StoreFacts(
+        score_kind=lambda store: store.metric,
+        method="ranked",
+        filter_keyword="where",
+        modality_filter=lambda key, modality: f"{key} = {modality}",
+        both=lambda one, other: f"{one} and {other}",
+    )
+    monkeypatch.setitem(STORES, "Server", facts.source)
+    store = Server(World(), "text")
+    retriever = raw({"store": store}, modalities=["text"], filter="year = 2020")
+    found = retriever.invoke(QUESTION, k=5)
+    assert ids(found) == [i for i, _, _ in World().expected(QUESTION, 85, raw=True) if i[0] == "t"][:5]
+    assert store.asked[0] == "modality = text and year = 2020"
+    assert retriever.calibrate(QUESTIONS).modalities["text"].provenance.score_kind == "squared_l2"
+    store.metric = "cosine_distance"
+    with pytest.raises(ScoreOutOfRangeError, match="'cosine_distance'"):
+        raw({"store": store}, modalities=["text"]).invoke(QUESTION, k=60)
