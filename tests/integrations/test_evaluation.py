@@ -184,7 +184,7 @@ def test_the_source_is_exact_whatever_the_block_and_keeps_ties_in_row_order(monk
     questions = [Question(vector=row) for row in np.vstack([np.eye(8), unit_rows(rng, 5, 8)]).astype(np.float32)]
     exact = ArraySource([f"text:{row}" for row in range(50)], vectors)
     for block in (1, 120, 2**24):
-        monkeypatch.setattr("commonscale.evaluation.methods._BLOCK", block)
+        monkeypatch.setattr("commonscale.core.dense.BLOCK", block)
         for k in (1, 2, 7, 50, 80):
             found = VectorSource("text", vectors).search(questions, k)
             assert [c.ids for c in found] == [c.ids for c in exact.search(questions, k)]

@@ -13,13 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from commonscale.core.calibration import Calibration
+from commonscale.core.dense import nearest
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Candidates, Floats, Modality, Question, Ranking, Vector
 from commonscale.evaluation.benchmark import MODALITIES, Benchmark
-
-_BLOCK = 2**24
-"""Cosines held at once while searching: 64 MB in float32, whatever the benchmark's size."""
 
 
 class VectorSource:
@@ -37,23 +35,10 @@ class VectorSource:
 
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Find the ``k`` rows closest to each question; see ``commonscale.Source``."""
-        rows = max(1, _BLOCK // max(1, len(self.vectors)))
-        found: list[Candidates] = []
-        for start in range(0, len(questions), rows):
-            block = np.stack([q.vector_for(self.modality) for q in questions[start : start + rows]])
-            found.extend(self._best(cosines, k) for cosines in block @ self.vectors.T)
-        return found
-
-    def _best(self, cosines: Vector, k: int) -> Candidates:
-        kept = np.arange(len(cosines))
-        if k < len(cosines):
-            # Partition first: sorting all of a large collection takes longer than the search itself.
-            threshold = np.partition(cosines, -k)[-k]
-            kept = np.flatnonzero(cosines >= threshold)
-        order = kept[np.argsort(-cosines[kept], kind="stable")][:k]
-        return Candidates(
-            [document_id(self.modality, row) for row in order.tolist()], cosines[order].astype(np.float64)
-        )
+        asked = np.stack([question.vector_for(self.modality) for question in questions])
+        rows, cosines = nearest(self.vectors, asked, k)
+        ids = [[document_id(self.modality, row) for row in found] for found in rows.tolist()]
+        return [Candidates(names, found) for names, found in zip(ids, cosines, strict=True)]
 
 
 def document_id(modality: Modality, row: int) -> str:

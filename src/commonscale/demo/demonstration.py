@@ -1,0 +1,93 @@
+"""The demonstration from end to end: draw, index, calibrate, measure, ask, and show it all on a page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commonscale.core.calibration import Calibration
+from commonscale.core.questions import QuestionBank
+from commonscale.core.search import JointSearch
+from commonscale.core.types import IMAGE, TEXT, Modality, Question, Ranking
+from commonscale.demo.corpus import ENCODER_FOLDER, build_index, draw_pictures
+from commonscale.demo.measure import METHODS, measure_gap, rank_all, score
+from commonscale.demo.page import write_page
+from commonscale.demo.report import print_gap, print_question, print_scores
+from commonscale.demo.results import DemoResult, Example
+from commonscale.demo.world import World, build_world
+from commonscale.encoders import Encoder, load_encoder
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SHOWN = 3
+"""How many questions of each kind the page shows: the first ones of the world, whatever comes of them."""
+
+DEPTH_SHOWN = 5
+
+
+def run(out: Path, *, console: Console) -> DemoResult:
+    """Run the demonstration.
+
+    Args:
+        out: folder for the pictures, the index, ``calibration.json`` and the page.
+        console: where to report.
+
+    Returns:
+        What was measured; equal numbers on every run.
+
+    Raises:
+        EncoderMismatchError: if ``out`` holds the index of another version's encoder.
+    """
+    started = time.perf_counter()
+    world = build_world()
+    console.print(f"Drawing {len(world.of(IMAGE))} scenes; {len(world.of(TEXT))} others are only written about.")
+    pictures = draw_pictures(world, out / "pictures")
+    encoder = load_encoder(str(ENCODER_FOLDER))
+    index = build_index(world, pictures, encoder, out / "index")
+    counts = {modality: len(index.documents(modality)) for modality in (TEXT, IMAGE)}
+    console.print(f"Indexed {counts[IMAGE]} pictures and {counts[TEXT]} passages.")
+
+    search = JointSearch(index.sources(), provenance=index.provenance())
+    bank = QuestionBank.fit(_embed(encoder, world.calibration_questions), index.sources())
+    search.calibration = calibration = Calibration.from_bank(bank, index.provenance())
+    calibration.save(out / "calibration.json")
+    console.print(f"Calibrated on {calibration.questions} unlabeled questions about other scenes.\n")
+
+    vectors = {m: index.vectors([document.id for document in index.documents(m)]) for m in counts}
+    gap = measure_gap(search, bank, vectors)
+    rankings = rank_all(search, _embed(encoder, [entry.question for entry in world.entries]), world.entries)
+    table = score(world, rankings)
+    examples = _examples(world, rankings)
+    page = out / "demo.html"
+    result = DemoResult(table, gap, calibration, examples, counts, page, time.perf_counter() - started)
+    write_page(page, world, result)
+    _report(console, world, result)
+    return result
+
+
+def _embed(encoder: Encoder, questions: list[str] | tuple[str, ...]) -> list[Question]:
+    vectors = encoder.encode_questions(list(questions))
+    return [Question(text, vector) for text, vector in zip(questions, vectors, strict=True)]
+
+
+def _examples(world: World, rankings: Mapping[str, list[Ranking]]) -> tuple[Example, ...]:
+    before, after, _ = (rankings[method] for method in METHODS)
+    chosen = [index for m in (IMAGE, TEXT) for index in _first(world, m)]
+    return tuple(
+        Example(world.entries[i], Ranking(before[i][:DEPTH_SHOWN]), Ranking(after[i][:DEPTH_SHOWN])) for i in chosen
+    )
+
+
+def _first(world: World, modality: Modality) -> list[int]:
+    return [index for index, entry in enumerate(world.entries) if entry.modality == modality][:SHOWN]
+
+
+def _report(console: Console, world: World, result: DemoResult) -> None:
+    print_gap(console, result.gap)
+    print_scores(console, result.table)
+    for modality in (IMAGE, TEXT):
+        print_question(console, world, next(e for e in result.examples if e.entry.modality == modality))
+    console.print(f"The same as a page, with the pictures: {result.page}")
