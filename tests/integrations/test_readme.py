@@ -41,7 +41,7 @@ def test_the_table_is_what_the_demo_prints(in_new_folder: Path) -> None:
     from commonscale.demo import run
 
     table = run(in_new_folder, console=Console(file=io.StringIO())).table
-    rows = re.findall(r"^\| .*? \| \**(raw cosine|standardized)\** \| (.+) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\|.*?\| \**(raw cosine|standardized)\** \| (.+) \|$", README, re.MULTILINE)
     shown = [(method, [float(cell) for cell in cells.split(" | ")]) for method, cells in rows]
     for (method, cells), modality in zip(shown, (TEXT, TEXT, IMAGE, IMAGE), strict=True):
         assert cells == pytest.approx(list(table[method][modality].values()), abs=5e-4)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from commonscale.core.calibration import Calibration, Provenance
+from commonscale.core.concurrency import run_together
 from commonscale.core.errors import CalibrationMismatchError, InvalidInputError, NotCalibratedError
 from commonscale.core.questions import QuestionBank
 from commonscale.core.ranking import Quotas, first_of_each, select
@@ -125,7 +127,7 @@ class JointSearch:
         maximum: Mapping[Modality, int] | None = None,
         raw: bool = False,
     ) -> list[Ranking]:
-        """Rank the documents of all modalities for many questions, one batch per source.
+        """Rank the documents of all modalities for many questions, one batch per source, side by side in threads.
 
         Arguments and errors are those of ``search``; no questions give no rankings.
         """
@@ -133,12 +135,11 @@ class JointSearch:
         if not questions:
             return []
         depth = k
-        found = {m: checked_search(s, questions, depth, m) for m, s in self.sources.items()}
+        found = self._gather(questions, depth)
         rankings = _rank(found, len(questions), k, quotas, scale)
         while short := _unfilled(found, rankings, k, quotas, depth):
             depth *= 2
-            subset = [questions[i] for i in short]
-            deeper = {m: checked_search(s, subset, depth, m) for m, s in self.sources.items()}
+            deeper = self._gather([questions[i] for i in short], depth)
             _replace(found, rankings, short, deeper, _rank(deeper, len(short), k, quotas, scale))
         return rankings
 
@@ -176,6 +177,10 @@ class JointSearch:
             deeper = await self._agather([questions[i] for i in short], depth)
             _replace(found, rankings, short, deeper, _rank(deeper, len(short), k, quotas, scale))
         return rankings
+
+    def _gather(self, questions: Sequence[Question], k: int) -> Found:
+        searches = [partial(checked_search, source, questions, k, m) for m, source in self.sources.items()]
+        return dict(zip(self.sources, run_together(searches), strict=True))
 
     async def _agather(self, questions: Sequence[Question], k: int) -> Found:
         searches = (checked_asearch(s, questions, k, m) for m, s in self.sources.items())

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import contextvars
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from commonscale.core import concurrency
+from commonscale.core.concurrency import WORKERS, run_together
+
+
+def test_results_come_in_order_and_the_first_task_runs_in_the_callers_thread() -> None:
+    threads: dict[int, int] = {}
+
+    def task(number: int) -> int:
+        threads[number] = threading.get_ident()
+        return number * 10
+
+    assert run_together([lambda n=n: task(n) for n in range(5)]) == [0, 10, 20, 30, 40]
+    assert threads[0] == threading.get_ident()
+    assert run_together([lambda: task(7)]) == [70]
+
+
+def test_tasks_really_run_side_by_side() -> None:
+    # Each task waits for the other: run one after the other they would break the barrier.
+    barrier = threading.Barrier(2, timeout=10)
+    assert sorted(run_together([barrier.wait, barrier.wait])) == [0, 1]
+
+
+def test_busy_helpers_are_not_waited_for() -> None:
+    release, busy = threading.Event(), threading.Barrier(WORKERS + 1, timeout=10)
+
+    def block() -> None:
+        busy.wait()
+        release.wait(10)
+
+    with ThreadPoolExecutor(WORKERS) as callers:
+        blocked = [callers.submit(run_together, [lambda: None, block]) for _ in range(WORKERS)]
+        busy.wait()  # now every helper is occupied
+        assert run_together([lambda: 1, lambda: 2, lambda: 3]) == [1, 2, 3]
+        assert not any(future.done() for future in blocked)
+        release.set()
+
+
+def test_the_first_error_in_order_is_raised() -> None:
+    def fail(message: str) -> None:
+        raise ValueError(message)
+
+    with pytest.raises(ValueError, match="one"):
+        run_together([lambda: fail("one"), lambda: fail("two")])
+    with pytest.raises(ValueError, match="two"):
+        run_together([lambda: None, lambda: fail("two"), lambda: fail("three")])
+
+
+def test_context_variables_are_seen_by_every_task() -> None:
+    variable = contextvars.ContextVar("variable", default="outside")
+    variable.set("inside")
+    barrier = threading.Barrier(2, timeout=10)
+
+    def read() -> str:
+        barrier.wait()
+        return variable.get()
+
+    assert run_together([read, read]) == ["inside", "inside"]
+
+
+def test_without_helpers_the_caller_does_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = ThreadPoolExecutor(1)
+    closed.shutdown()
+    monkeypatch.setattr(concurrency, "_pool", lambda: closed)
+    assert run_together([threading.get_ident, threading.get_ident]) == [threading.get_ident()] * 2
