@@ -9,9 +9,21 @@ from pathlib import Path
 
 import pytest
 
-for package in ("llama_index.core", "langchain_core", "torch", "faiss", "PIL", "rich", "jinja2", "ir_measures"):
+for package in (
+    "llama_index.core",
+    "langchain_core",
+    "torch",
+    "faiss",
+    "PIL",
+    "rich",
+    "jinja2",
+    "ir_measures",
+    "langchain_openai",
+    "llama_index.llms.openai_like",
+):
     pytest.importorskip(package)
 
+from chat_server import ChatServer  # noqa: E402
 from commonscale import IMAGE, TEXT  # noqa: E402
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -24,15 +36,25 @@ def in_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("in_new_folder")
-def test_every_block_runs_and_prints_what_stands_below_it() -> None:
-    blocks = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == README.count("```python") == 2
-    names: dict[str, object] = {}
+def test_every_block_runs_and_prints_what_stands_below_it(chat_server: ChatServer) -> None:
+    blocks = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", README, re.DOTALL)
+    assert len(blocks) == 4
+    names: dict[str, object] = {"MODEL": "any", "URL": chat_server.url, "KEY": "none"}
     for code, output in blocks:
         printed = io.StringIO()
         with redirect_stdout(printed):
             exec(compile(code, "README.md", "exec"), names)
-        assert printed.getvalue() == output
+        assert printed.getvalue() == (output or f"{chat_server.answer}\n")
+    # Both engines asked once, with two pictures or more among six documents.
+    assert len(chat_server.requests) == 2
+    for request in chat_server.requests:
+        parts = [
+            part
+            for message in request["messages"]
+            if isinstance(message["content"], list)
+            for part in message["content"]
+        ]
+        assert sum(part["type"] == "image_url" for part in parts) >= 2
 
 
 def test_the_table_is_what_the_demo_prints(in_new_folder: Path) -> None:
