@@ -20,6 +20,15 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 TEXT: Modality = "text"
 IMAGE: Modality = "image"
 
+SCORE_KEY = "commonscale_score"
+"""Metadata key, in either framework, of a hit's place on the common scale."""
+
+COSINE_KEY = "commonscale_cosine"
+"""Metadata key of a hit's true cosine with the question."""
+
+MODALITY_KEY = "commonscale_modality"
+"""Metadata key of the modality that a hit was found in."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
@@ -70,7 +79,9 @@ class Source(Protocol):
     """One modality's search: the only thing that Commonscale asks of a vector store.
 
     A source may also have ``async def asearch(questions, k)`` with the same meaning; where it is missing,
-    asynchronous searches run ``search`` in a thread.
+    asynchronous searches run ``search`` in a thread. A source whose attribute ``concurrent`` is true may be
+    searched in a helping thread by synchronous searches too, beside other sources; one without it is searched in
+    the caller's thread.
     """
 
     def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:

@@ -1,0 +1,79 @@
+"""Never run: the public names used as users use them, so that the strict type checker pins their signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from llama_index.core.schema import NodeWithScore
+from llama_index.core.vector_stores import SimpleVectorStore
+
+import commonscale
+import commonscale.langchain
+import commonscale.llama_index
+from commonscale import (
+    Calibration,
+    Candidates,
+    JointSearch,
+    ModalityStatistics,
+    Provenance,
+    Question,
+    QuestionBank,
+    Ranking,
+    load_encoder,
+    to_cosine,
+)
+from commonscale.encoders import Encoder
+from commonscale.index import Document, FaissIndex
+
+
+class OwnSource:
+    """The smallest source: one method."""
+
+    def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
+        return [Candidates(["a"][:k], np.zeros(1)) for _ in questions]
+
+
+def core(path: Path) -> Ranking:
+    search = JointSearch({"text": OwnSource()}, provenance={"text": Provenance("clip", 512, "cosine")})
+    questions = [Question("what?", np.zeros(512, dtype=np.float32))]
+    statistics: dict[str, ModalityStatistics] = QuestionBank.fit(questions, search.sources).statistics()
+    statistics["text"].merge(statistics["text"]).partial_fit([0.5])
+    calibration: Calibration = search.calibrate(questions)
+    calibration.save(path)
+    search.calibration = Calibration.load(path)
+    calibration.probability(to_cosine([0.1], "squared_l2"), "text")
+    return search.search(questions[0], 5, minimum={"text": 1}, raw=False)
+
+
+async def core_async(search: JointSearch, question: Question) -> list[Ranking]:
+    return [await search.asearch(question, 5), *await search.asearch_batch([question], 5)]
+
+
+def index(folder: Path) -> FaissIndex:
+    encoder: Encoder = load_encoder("openai/clip-vit-base-patch32", device="cpu", batch_size=8)
+    made = FaissIndex.create(folder, encoder.dimension, encoder_fingerprint=encoder.fingerprint)
+    made.add([Document("a", "image", path="a.jpg")], encoder.encode_images(["a.jpg"]))
+    made.save()
+    return FaissIndex.open(folder, mmap=True)
+
+
+def llama_index(folder: Path) -> list[NodeWithScore]:
+    retriever = commonscale.llama_index.StandardizedMultiModalRetriever(
+        text_store=SimpleVectorStore(),
+        image_store=index(folder),
+        embed_model=commonscale.llama_index.CommonscaleEmbedding("openai/clip-vit-base-patch32"),
+        similarity_top_k=10,
+    )
+    retriever.calibrate(["what?"], show_progress=True).save(folder / "calibration.json")
+    return [*retriever.retrieve("what?"), *retriever.retrieve_batch(["what?"])[0]]
+
+
+def langchain(folder: Path) -> list[list[str]]:
+    retriever = commonscale.langchain.StandardizedMultiModalRetriever(
+        store=index(folder), embeddings=commonscale.langchain.CommonscaleEmbeddings("folder"), k=10
+    )
+    retriever.calibration = Calibration.load(folder / "calibration.json")
+    found = [retriever.invoke("what?", k=3, minimum={"image": 1}), *retriever.retrieve_batch(["what?"], k=3)]
+    return [[document.page_content for document in documents] for documents in found]
