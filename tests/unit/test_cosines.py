@@ -96,6 +96,12 @@ def test_scores_that_are_not_finite_are_refused(score: float) -> None:
         to_cosine([np.inf], "inverse_one_plus_squared_l2")
 
 
+def test_a_negative_number_is_no_distance() -> None:
+    for kind in ("l2", "squared_l2"):
+        with pytest.raises(ScoreOutOfRangeError):
+            to_cosine([-0.3], kind)
+
+
 def test_a_distance_read_as_cosine_is_noticed_when_it_exceeds_one() -> None:
     with pytest.raises(ScoreOutOfRangeError, match="name the kind that the store really returns"):
         to_cosine(RETURNED["squared_l2"](UNIT), "cosine")

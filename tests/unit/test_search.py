@@ -121,46 +121,79 @@ def test_a_document_in_two_modalities_is_ranked_once_at_its_best_score() -> None
     assert ranking[0] == Hit("cap", "image", 0.36, ranking[0].score)
 
 
-def test_quotas_look_deeper_when_documents_are_in_two_modalities() -> None:
-    # The three best pictures count as texts, where they score higher; the fourth must still be found.
+def test_quotas_take_a_document_in_two_modalities_where_they_leave_room() -> None:
+    # Captioned pictures that score higher as texts still count as pictures when pictures are asked for.
     sources = {
         "text": ListSource(*[(f"c{n}", 0.9 - n / 100) for n in range(3)]),
         "image": ListSource(*[(f"c{n}", 0.3 - n / 100) for n in range(3)], ("only", 0.1)),
     }
     search = JointSearch(sources, scale(text=(0.0, 0.1), image=(0.3, 0.1)))
-    assert search.search(ASK, 3, minimum={"image": 1}).ids == ["c0", "c1", "only"]
+    assert [(h.id, h.modality) for h in search.search(ASK, 2)] == [("c0", "text"), ("c1", "text")]
+    wanted = search.search(ASK, 3, minimum={"image": 1})
+    assert [(h.id, h.modality) for h in wanted] == [("c1", "text"), ("c2", "text"), ("c0", "image")]
+    assert search.search(ASK, 4, maximum={"text": 0}).ids == ["c0", "c1", "c2", "only"]
     assert search.search(ASK, 4).ids == ["c0", "c1", "c2", "only"]
 
 
-@settings(max_examples=150, deadline=None)
+def test_a_ranking_under_quotas_begins_alike_for_every_k() -> None:
+    # "d" is both; the only place for a picture goes to "a", so it is ranked as a text, whatever k is.
+    sources = {
+        "text": ListSource(("d", 0.9), ("e", 0.85), ("f", 0.84)),
+        "image": ListSource(("a", 0.5), ("x", 0.49), ("y", 0.48), ("d", 0.47)),
+    }
+    search = JointSearch(sources, scale(text=(0.8, 0.1), image=(0.3, 0.1)))
+    expected = [("a", "image"), ("d", "text"), ("e", "text"), ("f", "text")]
+    for k in range(1, 8):
+        found = search.search(ASK, k, maximum={"image": 1})
+        assert [(hit.id, hit.modality) for hit in found] == expected[:k]
+
+
+def greedy(
+    entries: list[tuple[float, str, str]], k: int, minimum: dict[str, int], maximum: dict[str, int]
+) -> list[tuple[float, str, str]]:
+    """Choose among all entries (score, modality, id), best first: minima, then the rest, each id once."""
+    chosen: list[tuple[float, str, str]] = []
+    for limits, otherwise in ((minimum, 0), (maximum, k)):
+        for entry in entries:
+            _, modality, name = entry
+            count = sum(other[1] == modality for other in chosen)
+            free = all(other[2] != name for other in chosen)
+            if len(chosen) < k and free and count < limits.get(modality, otherwise):
+                chosen.append(entry)
+    return sorted(chosen, key=lambda entry: -entry[0])
+
+
+@settings(max_examples=200, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     sizes=st.lists(st.integers(0, 12), min_size=1, max_size=3),
+    shared=st.booleans(),
     k=st.integers(1, 15),
     least=st.integers(0, 3),
     most=st.integers(0, 6),
 )
-def test_equals_brute_force_over_all_documents(seed: int, sizes: list[int], k: int, least: int, most: int) -> None:
+def test_equals_brute_force_over_all_documents(
+    seed: int, sizes: list[int], shared: bool, k: int, least: int, most: int
+) -> None:
     rng = np.random.default_rng(seed)
     labels = [f"m{i}" for i in range(len(sizes))]
     vectors = {m: unit_rows(rng, n, 6) for m, n in zip(labels, sizes, strict=True)}
-    sources = {m: ArraySource([f"{m}-{i}" for i in range(len(v))], v, m) for m, v in vectors.items()}
+    # Shared ids: document 3 of every modality is the same document.
+    ids = {m: [f"{'' if shared else m}-{i}" for i in range(len(v))] for m, v in vectors.items()}
+    sources = {m: ArraySource(ids[m], v, m) for m, v in vectors.items()}
     calibration = scale(**{m: (float(rng.uniform(-0.5, 0.5)), float(rng.uniform(0.01, 1))) for m in labels})
     questions = [Question(vector=v) for v in unit_rows(rng, 3, 6)]
     minimum, maximum = {labels[0]: min(least, most, k)}, {labels[0]: most}
     rankings = JointSearch(sources, calibration).search_batch(questions, k, minimum=minimum, maximum=maximum)
     for question, ranking in zip(questions, rankings, strict=True):
-        scored = [
-            (float(score), m, f"{m}-{i}")
+        entries = [
+            (float(score), m, ids[m][i])
             for m, v in vectors.items()
             for i, score in enumerate(calibration.standardize((v @ question.vector).astype(float), m))
         ]
-        scored.sort(key=lambda entry: -entry[0])
-        needed = [e for e in scored if e[1] == labels[0]][: minimum[labels[0]]]
-        capped = [e for e in scored if e[1] == labels[0]][most:]
-        rest = [e for e in scored if e not in needed and e not in capped]
-        expected = sorted(needed + rest[: k - len(needed)], key=lambda entry: -entry[0])
-        assert ranking.ids == [name for _, _, name in expected]
+        entries.sort(key=lambda entry: -entry[0])
+        expected = greedy(entries, k, minimum, maximum)
+        assert [(hit.modality, hit.id) for hit in ranking] == [(m, name) for _, m, name in expected]
         assert [hit.score for hit in ranking] == pytest.approx([score for score, _, _ in expected], abs=1e-6)
 
 
@@ -195,11 +228,31 @@ async def test_async_equals_sync_and_runs_sources_off_the_event_loop() -> None:
     assert await JointSearch(TWO, SCALE).asearch_batch([], 3) == []
 
 
-async def test_async_looks_deeper_too() -> None:
+async def test_async_honors_quotas() -> None:
     sources = {"text": ListSource(("c", 0.9)), "image": ListSource(("c", 0.3), ("only", 0.1))}
     ranking = await JointSearch(sources, SCALE).asearch(ASK, 1, minimum={"image": 1}, maximum={"text": 0})
-    assert ranking.ids == ["c"] or ranking.ids == ["only"]
-    assert [hit.modality for hit in ranking] == ["image"]
+    assert [(hit.id, hit.modality) for hit in ranking] == [("c", "image")]
+
+
+def test_only_sources_that_allow_it_leave_the_callers_thread() -> None:
+    seen: dict[str, int] = {}
+    barrier = threading.Barrier(2, timeout=10)
+
+    class Recording(ListSource):
+        def __init__(self, name: str, concurrent: bool) -> None:
+            super().__init__((name, 0.5))
+            self.name, self.concurrent = name, concurrent
+
+        def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
+            seen[self.name] = threading.get_ident()
+            if self.name in ("b", "c"):
+                barrier.wait()  # met only if both run at the same time
+            return super().search(questions, k)
+
+    sources = {name: Recording(name, concurrent=name == "c") for name in ("a", "b", "c")}
+    JointSearch(sources).search(ASK, 3, raw=True)
+    assert seen["a"] == seen["b"] == threading.get_ident()
+    assert seen["c"] != threading.get_ident()
 
 
 async def test_a_source_with_asearch_is_awaited() -> None:
@@ -216,8 +269,16 @@ async def test_a_source_with_asearch_is_awaited() -> None:
         ([], "answered 0 of 1 questions"),
         ([Candidates(["a", "b", "c"], np.zeros(3))], "3 hits where 2 were asked for"),
         ([Candidates(["a"], np.zeros(2))], r"1 ids with cosines of shape \(2,\)"),
+        ([Candidates(["a"], [0.5])], "1 ids with cosines of shape list; a numpy array"),
+        ([Candidates(["a", "a"], np.zeros(2))], "a document twice"),
+        (
+            [Candidates(["a"], np.array([37.5]))],
+            "a cosine of 37.5 in absolute value; a source must return true cosines",
+        ),
+        ([Candidates(["a", "b"], np.array([0.1, -1.5]))], "a cosine of 1.5 in absolute value"),
         ([Candidates(["a"], np.zeros(1), [])], "1 ids with 0 payloads"),
-        ([Candidates(["a", "b"], np.array([0.1, np.inf]))], "cosine inf for document 'b'"),
+        ([Candidates(["a", "b"], np.array([np.inf, 0.1]))], "cosine inf for document 'a'"),
+        ([Candidates(["a", "b"], np.array([0.1, np.nan]))], "cosine nan for document 'b'"),
         ([Candidates(["a", "b"], np.array([0.1, 0.2]))], r"not sorted by cosine, best first: \[0.1, 0.2\]"),
     ],
 )
@@ -248,6 +309,13 @@ def test_a_question_of_another_dimension_is_refused() -> None:
     entry = ModalityCalibration(ModalityStatistics(0.5, 0.1, 100), Provenance(dimension=3))
     with pytest.raises(CalibrationMismatchError, match=r"vector of shape \(2,\) for modality 'text'.*dimension 3"):
         JointSearch({"text": TWO["text"]}, Calibration({"text": entry})).search(ASK, 1)
+
+
+def test_the_dimension_of_a_modality_that_is_not_searched_does_not_matter() -> None:
+    entry = ModalityCalibration(ModalityStatistics(0.5, 0.1, 100), Provenance(dimension=2))
+    other = ModalityCalibration(ModalityStatistics(0.5, 0.1, 100), Provenance(dimension=3))
+    found = JointSearch({"text": TWO["text"]}, Calibration({"text": entry, "image": other})).search(ASK, 1)
+    assert found.ids == ["t1"]
 
 
 def test_no_sources() -> None:

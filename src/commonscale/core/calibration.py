@@ -85,6 +85,8 @@ class Calibration:
     def __post_init__(self) -> None:
         if not self.modalities:
             raise InvalidInputError("a calibration needs the statistics of at least one modality, got none")
+        if self.questions < 0:
+            raise InvalidInputError(f"the number of questions must be at least 0, got {self.questions}")
 
     @classmethod
     def from_bank(cls, bank: QuestionBank, provenance: Mapping[Modality, Provenance] | None = None) -> Calibration:

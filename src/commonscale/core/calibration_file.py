@@ -54,7 +54,7 @@ def loads(data: bytes, name: str) -> Calibration:
     """
     try:
         document = json.loads(data.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileFormatError(
             f"{name}: not a calibration: the file is no valid JSON ({error}); it is damaged or "
             f"truncated; calibrate again or restore it from a backup"
@@ -69,7 +69,7 @@ def loads(data: bytes, name: str) -> Calibration:
         )
     try:
         return _build(document)
-    except (KeyError, TypeError, ValueError, CommonscaleError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, CommonscaleError) as error:
         raise FileFormatError(f"{name}: damaged calibration: {_reason(error)}; calibrate again") from error
 
 

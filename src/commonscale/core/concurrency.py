@@ -20,33 +20,43 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(WORKERS, thread_name_prefix="commonscale")
 
 
-def run_together(tasks: Sequence[Callable[[], T]]) -> list[T]:
-    """Run tasks side by side: the first in the calling thread, the others in helping threads.
+if hasattr(os, "register_at_fork"):
+    # Threads do not survive a fork: the child makes a pool of its own.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
-    A task that no helping thread has begun when the caller has finished its own is run by the caller. So it
-    never waits for threads that are busy with other callers' tasks, or that do not exist after a fork. Context
-    variables (callbacks, traces) are seen by every task as by the caller.
+
+def run_together(tasks: Sequence[Callable[[], T]], concurrent: Sequence[bool]) -> list[T]:
+    """Run tasks, those that allow it side by side.
+
+    Tasks that must stay in the calling thread run there, one after the other; if there are none, the first one
+    does. The others go to helping threads. One that no helping thread has begun by the time the caller has
+    finished its own is run by the caller: it never waits for threads that are busy with other callers' tasks.
+    Context variables (callbacks, traces) are seen by every task as by the caller.
 
     Args:
         tasks: at least one.
+        concurrent: whether each task may run in another thread.
 
     Returns:
         Their results, in order.
 
     Raises:
-        Exception: the error of the first task in order that failed; tasks not begun by then are not run.
+        Exception: the error of a task that failed; tasks not begun by then are not run.
     """
-    first, *others = tasks
-    futures: list[Future[T] | None] = [_submitted(task) for task in others]
+    stay = [index for index, free in enumerate(concurrent) if not free] or [0]
+    futures = {index: _submitted(task) for index, task in enumerate(tasks) if index not in stay}
+    results: dict[int, T] = {}
     try:
-        results = [first()]
-        for future, task in zip(futures, others, strict=True):
-            results.append(task() if future is None or future.cancel() else future.result())
+        for index in stay:
+            results[index] = tasks[index]()
+        for index, future in futures.items():
+            own = future is None or future.cancel()
+            results[index] = tasks[index]() if own or future is None else future.result()
     finally:
-        for future in futures:
+        for future in futures.values():
             if future is not None:
                 future.cancel()
-    return results
+    return [results[index] for index in range(len(tasks))]
 
 
 def _submitted(task: Callable[[], T]) -> Future[T] | None:

@@ -54,6 +54,11 @@ def _inverse(scores: Floats) -> Floats:
         return 1.0 / scores
 
 
+def _distance(scores: Floats) -> Floats:
+    # The square would hide that a negative score is no distance; NaN fails the range check.
+    return np.where(scores >= 0, scores, np.nan)
+
+
 _KINDS = (
     ScoreKind("cosine", "r", lambda r: r, unit_norm=False),
     ScoreKind("inner_product", "r", lambda r: r, unit_norm=True),
@@ -61,7 +66,7 @@ _KINDS = (
     ScoreKind("cosine_distance", "1 - r", lambda r: 1.0 - r, unit_norm=False, higher_is_better=False),
     ScoreKind("inner_product_distance", "1 - r", lambda r: 1.0 - r, unit_norm=True, higher_is_better=False),
     ScoreKind("squared_l2", "1 - r / 2", lambda r: 1.0 - r / 2.0, unit_norm=True, higher_is_better=False),
-    ScoreKind("l2", "1 - r^2 / 2", lambda r: 1.0 - r * r / 2.0, unit_norm=True, higher_is_better=False),
+    ScoreKind("l2", "1 - r^2 / 2", lambda r: 1.0 - _distance(r) ** 2 / 2.0, unit_norm=True, higher_is_better=False),
     ScoreKind("exp_neg_cosine_distance", "1 + ln r", lambda r: 1.0 + _log(r), unit_norm=False),
     ScoreKind("exp_neg_inner_product_distance", "1 + ln r", lambda r: 1.0 + _log(r), unit_norm=True),
     ScoreKind("exp_neg_squared_l2", "1 + ln(r) / 2", lambda r: 1.0 + _log(r) / 2.0, unit_norm=True),

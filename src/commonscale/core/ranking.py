@@ -59,38 +59,56 @@ class Quotas:
                     raise InvalidInputError(f"quota for unknown modality {modality!r}; there are {labels}")
 
 
-def select(items: Sequence[T], k: int, quotas: Quotas, modality_of: Callable[[T], Modality]) -> list[T]:
+def select(
+    items: Sequence[T],
+    k: int,
+    quotas: Quotas,
+    modality_of: Callable[[T], Modality],
+    identity_of: Callable[[T], Hashable] | None = None,
+) -> list[T]:
     """Choose up to ``k`` of ranked items under quotas, keeping their order.
 
-    First every modality's minimum is filled with its best items, then the rest goes to the best items of
-    any modality that is below its maximum. Among all choices that respect the quotas this one has the
-    highest scores: its sorted scores are, place by place, at least those of any other choice.
+    First every modality's minimum is filled with its best items, then the rest goes to the best items of any
+    modality that is below its maximum. Among all choices that respect the quotas this one has the highest
+    scores: its sorted scores are, place by place, at least those of any other choice.
+
+    With ``identity_of``, items may stand for the same document in several modalities (a captioned picture), of
+    which one is chosen: the best that the quotas leave room for. However many documents there are, none is
+    chosen that is not among its modality's ``k`` best: of those above it, each was chosen itself or is a document
+    chosen already, and these are fewer than ``k``.
 
     Args:
         items: best first.
         k: how many to choose at most.
         quotas: minimum and maximum per modality.
         modality_of: tells an item's modality.
+        identity_of: tells which document an item is; by default every item is another one.
 
     Returns:
         The chosen items in the order of ``items``; fewer than ``k`` if items or maxima run out.
     """
-    if not quotas:
+    if not quotas and identity_of is None:
         return list(items[:k])
     modalities = [modality_of(item) for item in items]
-    taken: dict[Modality, int] = {}
-    chosen: set[int] = set()
-    for index, modality in enumerate(modalities):
-        if taken.get(modality, 0) < quotas.minimum.get(modality, 0) and len(chosen) < k:
-            taken[modality] = taken.get(modality, 0) + 1
-            chosen.add(index)
-    for index, modality in enumerate(modalities):
-        if len(chosen) >= k:
-            break
-        if index not in chosen and taken.get(modality, 0) < quotas.maximum.get(modality, k):
-            taken[modality] = taken.get(modality, 0) + 1
-            chosen.add(index)
-    return [items[index] for index in sorted(chosen)]
+    identities = list(range(len(items))) if identity_of is None else [identity_of(item) for item in items]
+    counts: dict[Modality, int] = {}
+    chosen: list[int] = []
+    taken: set[Hashable] = set()
+
+    def fill(limits: Mapping[Modality, int], otherwise: int) -> None:
+        for place, modality in enumerate(modalities):
+            if len(chosen) >= k:
+                return
+            count = counts.get(modality, 0)
+            if count < limits.get(modality, otherwise) and identities[place] not in taken:
+                counts[modality] = count + 1
+                taken.add(identities[place])
+                chosen.append(place)
+
+    if quotas.minimum:
+        fill(quotas.minimum, 0)
+    fill(quotas.maximum, k)
+    return [items[place] for place in sorted(chosen)]
 
 
 def first_of_each(items: Iterable[T], key: Callable[[T], Hashable]) -> list[T]:

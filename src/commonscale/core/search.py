@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,11 +12,9 @@ from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.concurrency import run_together
 from commonscale.core.errors import CalibrationMismatchError, InvalidInputError, NotCalibratedError
 from commonscale.core.questions import QuestionBank
-from commonscale.core.ranking import Quotas, first_of_each, select
+from commonscale.core.ranking import Quotas, select
 from commonscale.core.sources import checked_asearch, checked_search
 from commonscale.core.types import Candidates, Hit, Modality, Question, Ranking, Source
-
-Found = dict[Modality, Sequence[Candidates]]
 
 
 class JointSearch:
@@ -25,7 +23,8 @@ class JointSearch:
     Standardizing is increasing within a modality, so the best k documents of all are among the best k of
     each modality: searching each source for k hits and merging them on the common scale gives the exact
     joint top k (for sources that are exact). Ties go to the modality named first, then to the source's own
-    order. A document found in several modalities (a captioned picture) is ranked once, at its best score.
+    order. A document found in several modalities (a captioned picture) is ranked once: at its best score, or
+    under quotas at the best that these leave room for.
 
     Safe to use from several threads: every search reads the calibration once, so one that is swapped in
     meanwhile serves the next search, and no ranking mixes two.
@@ -127,21 +126,18 @@ class JointSearch:
         maximum: Mapping[Modality, int] | None = None,
         raw: bool = False,
     ) -> list[Ranking]:
-        """Rank the documents of all modalities for many questions, one batch per source, side by side in threads.
+        """Rank the documents of all modalities for many questions, one batch per source.
+
+        Sources that allow it (see ``Source``) are searched side by side.
 
         Arguments and errors are those of ``search``; no questions give no rankings.
         """
         quotas, scale = self._prepare(questions, k, minimum, maximum, raw)
         if not questions:
             return []
-        depth = k
-        found = self._gather(questions, depth)
-        rankings = _rank(found, len(questions), k, quotas, scale)
-        while short := _unfilled(found, rankings, k, quotas, depth):
-            depth *= 2
-            deeper = self._gather([questions[i] for i in short], depth)
-            _replace(found, rankings, short, deeper, _rank(deeper, len(short), k, quotas, scale))
-        return rankings
+        searches = [partial(checked_search, source, questions, k, m) for m, source in self.sources.items()]
+        found = run_together(searches, [getattr(s, "concurrent", False) for s in self.sources.values()])
+        return self._rank(found, k, quotas, scale)
 
     async def asearch(
         self,
@@ -169,22 +165,15 @@ class JointSearch:
         quotas, scale = self._prepare(questions, k, minimum, maximum, raw)
         if not questions:
             return []
-        depth = k
-        found = await self._agather(questions, depth)
-        rankings = _rank(found, len(questions), k, quotas, scale)
-        while short := _unfilled(found, rankings, k, quotas, depth):
-            depth *= 2
-            deeper = await self._agather([questions[i] for i in short], depth)
-            _replace(found, rankings, short, deeper, _rank(deeper, len(short), k, quotas, scale))
-        return rankings
+        found = await asyncio.gather(*(checked_asearch(s, questions, k, m) for m, s in self.sources.items()))
+        return self._rank(found, k, quotas, scale)
 
-    def _gather(self, questions: Sequence[Question], k: int) -> Found:
-        searches = [partial(checked_search, source, questions, k, m) for m, source in self.sources.items()]
-        return dict(zip(self.sources, run_together(searches), strict=True))
-
-    async def _agather(self, questions: Sequence[Question], k: int) -> Found:
-        searches = (checked_asearch(s, questions, k, m) for m, s in self.sources.items())
-        return dict(zip(self.sources, await asyncio.gather(*searches), strict=True))
+    def _rank(
+        self, found: Sequence[Sequence[Candidates]], k: int, quotas: Quotas, scale: Calibration | None
+    ) -> list[Ranking]:
+        """Merge what the sources found, question by question."""
+        modalities = list(self.sources)
+        return [_rank_one(modalities, candidates, k, quotas, scale) for candidates in zip(*found, strict=True)]
 
     def _prepare(
         self,
@@ -207,13 +196,14 @@ class JointSearch:
             )
         if scale is not None:
             for question in questions:
-                _check_dimensions(question, scale)
+                _check_dimensions(question, scale, self.sources)
         return quotas, scale
 
 
-def _check_dimensions(question: Question, calibration: Calibration) -> None:
-    for modality, entry in calibration.modalities.items():
-        dimension = entry.provenance.dimension
+def _check_dimensions(question: Question, calibration: Calibration, searched: Iterable[Modality]) -> None:
+    for modality in searched:
+        entry = calibration.modalities.get(modality)
+        dimension = entry.provenance.dimension if entry else None
         vector = question.vectors.get(modality, question.vector)
         if dimension is not None and vector is not None and vector.shape != (dimension,):
             raise CalibrationMismatchError(
@@ -222,24 +212,26 @@ def _check_dimensions(question: Question, calibration: Calibration) -> None:
             )
 
 
-def _rank(found: Found, count: int, k: int, quotas: Quotas, scale: Calibration | None) -> list[Ranking]:
-    return [_rank_one({m: c[i] for m, c in found.items()}, k, quotas, scale) for i in range(count)]
-
-
-def _rank_one(found: Mapping[Modality, Candidates], k: int, quotas: Quotas, scale: Calibration | None) -> Ranking:
-    """Merge one question's candidates: standardize, sort, drop repeated ids, choose under quotas.
+def _rank_one(
+    modalities: Sequence[Modality],
+    found: Sequence[Candidates],
+    k: int,
+    quotas: Quotas,
+    scale: Calibration | None,
+) -> Ranking:
+    """Merge one question's candidates: standardize, sort, choose each document once and under quotas.
 
     On the path of every search, so it works on places in flat lists and makes hits of the chosen ones only.
     """
     ids: list[str] = []
-    origins: list[Modality] = []
-    starts: dict[Modality, int] = {}
+    sources: list[int] = []
+    starts: list[int] = []
     parts = []
-    for modality, candidates in found.items():
+    for number, (modality, candidates) in enumerate(zip(modalities, found, strict=True)):
+        starts.append(len(ids))
         if count := len(candidates.ids):
-            starts[modality] = len(ids)
             ids.extend(candidates.ids)
-            origins.extend([modality] * count)
+            sources.extend([number] * count)
             cosines = candidates.cosines
             parts.append(cosines if scale is None else scale.standardize_checked(cosines, modality))
     if not parts:
@@ -247,44 +239,12 @@ def _rank_one(found: Mapping[Modality, Candidates], k: int, quotas: Quotas, scal
     scores = np.concatenate(parts)
     # Stable: equal scores stay in the order of the modalities, then in the source's order.
     ordered: list[int] = np.argsort(-scores, kind="stable").tolist()
-    if len(set(ids)) < len(ids):
-        ordered = first_of_each(ordered, ids.__getitem__)
+    shared = ids.__getitem__ if len(set(ids)) < len(ids) else None
     hits = []
-    for place in select(ordered, k, quotas, origins.__getitem__):
-        modality = origins[place]
-        candidates, rank = found[modality], place - starts[modality]
+    for place in select(ordered, k, quotas, lambda place: modalities[sources[place]], shared):
+        number = sources[place]
+        candidates, rank = found[number], place - starts[number]
         payload = None if candidates.payloads is None else candidates.payloads[rank]
-        hits.append(Hit(ids[place], modality, float(candidates.cosines[rank]), float(scores[place]), payload))
+        cosine, score = float(candidates.cosines[rank]), float(scores[place])
+        hits.append(Hit(ids[place], modalities[number], cosine, score, payload))
     return Ranking(tuple(hits))
-
-
-def _unfilled(found: Found, rankings: Sequence[Ranking], k: int, quotas: Quotas, depth: int) -> list[int]:
-    """Find the questions whose ranking might still grow or better meet a minimum by searching deeper.
-
-    Only documents in several modalities at once make this happen: each is ranked once, so k hits per
-    modality may be fewer than k documents, or fewer of a modality than its minimum.
-    """
-    short = []
-    for index, ranking in enumerate(rankings):
-        if len(ranking) >= k and not quotas.minimum:
-            continue
-        more = [m for m, candidates in found.items() if len(candidates[index].ids) >= depth]
-        if not more:
-            continue
-        counts = {m: len(ranking.of(m)) for m in found}
-        growable = len(ranking) < k and any(counts[m] < quotas.maximum.get(m, k) for m in more)
-        if growable or any(counts[m] < quotas.minimum.get(m, 0) for m in more):
-            short.append(index)
-    return short
-
-
-def _replace(
-    found: Found, rankings: list[Ranking], short: Sequence[int], deeper: Found, reranked: Sequence[Ranking]
-) -> None:
-    for modality, candidates in deeper.items():
-        updated = list(found[modality])
-        for index, replacement in zip(short, candidates, strict=True):
-            updated[index] = replacement
-        found[modality] = updated
-    for index, ranking in zip(short, reranked, strict=True):
-        rankings[index] = ranking

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from commonscale.core.cosines import TOLERANCE
 from commonscale.core.errors import SourceError
 from commonscale.core.types import Candidates, Modality, Question, Source
 
@@ -61,7 +62,7 @@ def check_candidates(found: Sequence[Candidates], expected: int, k: int, modalit
 
     Raises:
         SourceError: if answers are missing, there are more than ``k`` hits, ids and cosines differ in
-            number, a cosine is not finite, or hits are not sorted best first.
+            number, an id comes twice, a cosine is not finite or beyond [-1, 1], or hits are not sorted best first.
     """
     if len(found) != expected:
         raise SourceError(
@@ -77,18 +78,30 @@ def _check_one(candidates: Candidates, k: int, modality: Modality) -> None:
     cosines = candidates.cosines
     count = len(candidates.ids)
     where = f"the source of modality {modality!r} returned"
+    if not isinstance(cosines, np.ndarray) or cosines.shape != (count,):
+        shape = getattr(cosines, "shape", type(cosines).__name__)
+        raise SourceError(f"{where} {count} ids with cosines of shape {shape}; a numpy array (n,) is needed")
     if count > k:
         raise SourceError(f"{where} {count} hits where {k} were asked for")
-    if cosines.shape != (count,):
-        raise SourceError(f"{where} {count} ids with cosines of shape {cosines.shape}; one cosine per id is needed")
     if candidates.payloads is not None and len(candidates.payloads) != count:
         raise SourceError(f"{where} {count} ids with {len(candidates.payloads)} payloads")
-    # A sum is finite only if every term is: one pass without a temporary array, on the path of every search.
-    if count and not math.isfinite(cosines[0] if count == 1 else cosines.sum()):
+    if count == 0:
+        return
+    if count > 1:
+        if (cosines[1:] > cosines[:-1]).any():
+            raise SourceError(f"{where} hits that are not sorted by cosine, best first: {cosines[:5].tolist()} ...")
+        if len(set(candidates.ids)) < count:
+            raise SourceError(f"{where} a document twice: {list(candidates.ids)[:5]} ...; ids must be unique")
+    # A sum is finite only if every term is; of sorted cosines the ends tell the range.
+    if not math.isfinite(float(cosines.sum())):
         bad = int(np.argmin(np.isfinite(cosines)))
         raise SourceError(
             f"{where} the cosine {float(cosines[bad])!r} for document {candidates.ids[bad]!r}; "
             f"its vector, or the question's, is null or not finite"
         )
-    if count > 1 and (cosines[1:] > cosines[:-1]).any():
-        raise SourceError(f"{where} hits that are not sorted by cosine, best first: {cosines[:5].tolist()} ...")
+    most = max(cosines[0], -cosines[-1])
+    if most > 1 + TOLERANCE:
+        raise SourceError(
+            f"{where} a cosine of {float(most):.6g} in absolute value; a source must return true cosines: convert "
+            f"scores with commonscale.to_cosine(scores, kind), or recompute with commonscale.cosines_with"
+        )
