@@ -3,7 +3,7 @@
 #   make test    lint, types and all tests
 # Both use one virtual environment, made once. Options:
 #   PYTHON=python3.12                  another interpreter
-#   PIP_FLAGS='--index-url URL'        for example the PyTorch project's index of CPU builds
+#   PIP_FLAGS='--extra-index-url URL'  for example the PyTorch project's index of CPU builds
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +40,6 @@ def run(out: Path, *, console: Console) -> DemoResult:
     Raises:
         EncoderMismatchError: if ``out`` holds the index of another version's encoder.
     """
-    started = time.perf_counter()
     world = build_world()
     console.print(f"Drawing {len(world.of(IMAGE))} scenes; {len(world.of(TEXT))} others are only written about.")
     pictures = draw_pictures(world, out / "pictures")
@@ -62,7 +60,7 @@ def run(out: Path, *, console: Console) -> DemoResult:
     table = score(world, rankings)
     examples = _examples(world, rankings)
     page = out / "demo.html"
-    result = DemoResult(table, gap, calibration, examples, counts, page, time.perf_counter() - started)
+    result = DemoResult(table, gap, calibration, examples, counts, page)
     write_page(page, world, result)
     _report(console, world, result)
     return result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from functools import cache
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 from commonscale.core.extras import require
@@ -84,10 +83,3 @@ def _boxes(group: Group, half: int, relation: str, rng: random.Random) -> list[t
         x, y = (along, across) if relation == "above" else (across, along)
         boxes.append((x - side / 2, y - side / 2, side))
     return boxes
-
-
-def to_png(picture: Image.Image) -> bytes:
-    """Encode a picture as PNG, as small as Pillow makes it."""
-    buffer = BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()

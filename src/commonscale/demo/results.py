@@ -38,7 +38,6 @@ class DemoResult:
         examples: the first questions of each kind.
         counts: how many documents of each modality.
         page: the page that shows it.
-        seconds: how long it took.
     """
 
     table: Table
@@ -47,4 +46,3 @@ class DemoResult:
     examples: tuple[Example, ...]
     counts: Mapping[Modality, int]
     page: Path
-    seconds: float
