@@ -7,6 +7,7 @@ python benchmarks/retrieval.py --only LangChain --json retrieval.json
 from __future__ import annotations
 
 import argparse
+import os
 import warnings
 from pathlib import Path
 
@@ -27,11 +28,14 @@ def main() -> None:
     parser.add_argument("--fast", type=int, default=200, help="repetitions over stores that answer in milliseconds")
     parser.add_argument("--slow", type=int, default=9, help="repetitions over stores that take about a second")
     parser.add_argument("--threads", type=int, default=1, help="threads of FAISS")
+    parser.add_argument("--one-core", action="store_true", help="pin everything to one core (Linux)")
     parser.add_argument("--only", default="", help="run only scenarios whose name contains this")
     parser.add_argument("--json", type=Path, help="write settings and outcomes here")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
+    if arguments.one_core:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     settings = Settings(texts=arguments.texts, images=arguments.images)
     faiss.omp_set_num_threads(arguments.threads)
     console = Console(width=200)
