@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import Embedding
-from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.bridge.pydantic import Field
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import ImageType
 
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 _METHODS = ("encode_questions", "encode_texts", "encode_images")
 
+# LlamaIndex starts all batches of an asynchronous call at once: so many would need so many times the memory, and an
+# encoder of the user's own need not bear threads. One lock for all, so that an embedding can be copied and pickled.
+_ONE_AT_A_TIME = threading.Lock()
+
 
 class CommonscaleEmbedding(MultiModalEmbedding):
     """Embeds questions, texts and images with one encoder.
 
-    The vectors are the encoder's: float32 of unit norm, whatever the vector store. One call runs at a time
-    (tokenizers are not thread-safe), asynchronous ones in a thread, so that the event loop goes on.
+    The vectors are the encoder's: float32 of unit norm, whatever the vector store. One call runs at a time,
+    of all embeddings together, asynchronous ones in a thread, so that the event loop goes on.
 
     Attributes:
         encoder: what ``commonscale.load_encoder`` returns, or any object with ``encode_questions``,
@@ -34,7 +38,6 @@ class CommonscaleEmbedding(MultiModalEmbedding):
     """
 
     encoder: Any = Field(exclude=True, description="The encoder.")
-    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def __init__(self, encoder: Any, **data: Any) -> None:
         """Set up the embedding.
@@ -80,7 +83,7 @@ class CommonscaleEmbedding(MultiModalEmbedding):
         Returns:
             One embedding per question.
         """
-        with self._lock:
+        with _ONE_AT_A_TIME:
             return _lists(self.encoder.encode_questions(list(queries)))
 
     async def aget_query_embedding_batch(self, queries: Sequence[str]) -> list[Embedding]:
@@ -97,7 +100,7 @@ class CommonscaleEmbedding(MultiModalEmbedding):
         return self._get_text_embeddings([text])[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        with self._lock:
+        with _ONE_AT_A_TIME:
             return _lists(self.encoder.encode_texts(texts))
 
     async def _aget_text_embedding(self, text: str) -> Embedding:
@@ -111,7 +114,7 @@ class CommonscaleEmbedding(MultiModalEmbedding):
 
     def _get_image_embeddings(self, img_file_paths: list[ImageType]) -> list[Embedding]:
         images = [image.getvalue() if isinstance(image, BytesIO) else image for image in img_file_paths]
-        with self._lock:
+        with _ONE_AT_A_TIME:
             return _lists(self.encoder.encode_images(images))
 
     async def _aget_image_embedding(self, img_file_path: ImageType) -> Embedding:

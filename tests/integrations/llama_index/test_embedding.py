@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import copy
+import pickle
+import threading
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -76,6 +80,39 @@ def test_identity() -> None:
     assert "encoder" not in data
     again = CommonscaleEmbedding.from_dict(data, encoder=encoder)
     assert (again.model_name, again.encoder) == ("clip", encoder)
+
+
+def test_copies_embed_as_the_original() -> None:
+    model = CommonscaleEmbedding(Encoder())
+    expected = model.get_query_embedding("who")
+    for again in (
+        copy.copy(model),
+        copy.deepcopy(model),
+        model.model_copy(deep=True),
+        pickle.loads(pickle.dumps(model)),
+    ):
+        assert again.get_query_embedding("who") == expected
+        assert again.fingerprint == model.fingerprint
+    assert copy.deepcopy(model).encoder is not model.encoder
+
+
+async def test_one_call_runs_at_a_time_whatever_the_copies() -> None:
+    running = threading.Semaphore(1)
+
+    class Alone(Encoder):
+        def _encode(self, kind: str, items: list[Any]) -> np.ndarray:
+            assert running.acquire(blocking=False)
+            try:
+                return super()._encode(kind, items)
+            finally:
+                running.release()
+
+    model = CommonscaleEmbedding(Alone(), embed_batch_size=1)
+    other = copy.deepcopy(model)
+    texts = [f"text {i}" for i in range(50)]
+    calls = [m.aget_text_embedding_batch(texts) for m in (model, other)]
+    first, second = await asyncio.gather(*calls)
+    assert first == second == [model.get_text_embedding(text) for text in texts]
 
 
 def test_what_is_no_encoder_is_refused() -> None:
