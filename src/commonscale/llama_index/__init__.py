@@ -6,9 +6,10 @@ Needs the extra ``llama-index``.
 from __future__ import annotations
 
 from commonscale.llama_index import _extra as _extra
+from commonscale.llama_index.balancer import ModalityBalancer
 from commonscale.llama_index.embedding import CommonscaleEmbedding
-from commonscale.llama_index.postprocessors import ModalityBalancer, SimilarityStandardizer
 from commonscale.llama_index.retriever import StandardizedMultiModalRetriever
+from commonscale.llama_index.standardizer import SimilarityStandardizer
 
 __all__ = [
     "CommonscaleEmbedding",

@@ -9,9 +9,9 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from commonscale.core.errors import InvalidInputError
-from commonscale.core.ranking import Quotas, first_of_each, select
-from commonscale.core.types import Modality
-from commonscale.llama_index.modality import MODALITY_KEY, modality_of
+from commonscale.core.ranking import Quotas, select
+from commonscale.core.types import MODALITY_KEY, Modality
+from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY, modality_of
 
 
 class ModalityBalancer(BaseNodePostprocessor):
@@ -26,13 +26,14 @@ class ModalityBalancer(BaseNodePostprocessor):
         minimum: at least this many nodes of a modality, as far as there are any.
         maximum: at most this many nodes of a modality.
         top_n: how many nodes in all; None for as many as came.
-        modality_key: metadata key naming the modality of nodes whose class does not tell.
+        modality_key: metadata key naming the modality of nodes whose class does not tell; without one, the modality
+            that Commonscale found the node in counts, and without that it is text.
     """
 
     minimum: dict[str, int] = Field(default_factory=dict, description="At least this many nodes per modality.")
     maximum: dict[str, int] = Field(default_factory=dict, description="At most this many nodes per modality.")
     top_n: int | None = Field(default=None, description="How many nodes in all.")
-    modality_key: str = Field(default=MODALITY_KEY, description="Metadata key that names the modality.")
+    modality_key: str = Field(default=DEFAULT_MODALITY_KEY, description="Metadata key that names the modality.")
 
     def __init__(self, **data: Any) -> None:
         """Set up the balancer.
@@ -60,9 +61,8 @@ class ModalityBalancer(BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         del query_bundle
-        unique = first_of_each(nodes, lambda node: node.node.node_id)
-        budget = len(unique) if self.top_n is None else self.top_n
-        return select(unique, budget, Quotas(self.minimum, self.maximum), self._modality)
+        budget = len(nodes) if self.top_n is None else self.top_n
+        return select(nodes, budget, Quotas(self.minimum, self.maximum), self._modality, lambda node: node.node.node_id)
 
     def _modality(self, node: NodeWithScore) -> Modality:
-        return modality_of(node.node, self.modality_key)
+        return modality_of(node.node, self.modality_key, MODALITY_KEY)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from llama_index.core.schema import BaseNode
+from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 
 from commonscale.core.errors import SourceError
@@ -17,6 +18,11 @@ NodeMap: TypeAlias = Mapping[str, BaseNode] | Sequence[BaseNode]
 
 class NodeCatalog(Protocol):
     """Finds nodes by a store's ids."""
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether any thread may look nodes up, since they are plain objects in memory."""
+        ...
 
     def resolve(self, store_ids: Sequence[str]) -> tuple[list[str], list[BaseNode] | None]:
         """Give the node ids of a store's ids and, where they cost nothing, the nodes.
@@ -52,6 +58,11 @@ class MappedNodes:
     def __init__(self, nodes: NodeMap) -> None:
         self._nodes = nodes
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether they are held in a plain container; one of the caller's own may be a connection underneath."""
+        return isinstance(self._nodes, (dict, list, tuple))
+
     def resolve(self, store_ids: Sequence[str]) -> tuple[list[str], list[BaseNode] | None]:
         """Look nodes up; a sequence is indexed by row number."""
         nodes = self.fetch(store_ids)
@@ -83,6 +94,11 @@ class DocstoreNodes:
         """
         self._docstore = docstore
         self._node_ids = node_ids
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is LlamaIndex's own docstore; others may have connections that belong to one thread."""
+        return isinstance(self._docstore, SimpleDocumentStore)
 
     def resolve(self, store_ids: Sequence[str]) -> tuple[list[str], list[BaseNode] | None]:
         """Look node ids up; nodes are left to ``fetch``, since a docstore parses each from JSON."""

@@ -45,6 +45,11 @@ class FaissSource:
         self._cosines: FaissCosines | None = None
 
     @property
+    def concurrent(self) -> bool:
+        """Whether helping threads may search it: the vectors always allow it, the catalog if it lies in memory."""
+        return self._catalog.in_memory
+
+    @property
     def provenance(self) -> Provenance:
         """The index's dimension; its numbers become true cosines, unless a score kind was named."""
         return Provenance(dimension=int(self._index.d), score_kind=kind_name(self._request.score_kind or "cosine"))

@@ -9,34 +9,34 @@ from llama_index.core.schema import BaseNode, ImageNode, Node
 
 from commonscale.core.types import IMAGE, TEXT, Modality
 
-MODALITY_KEY = "modality"
+DEFAULT_MODALITY_KEY = "modality"
 """Metadata key that may name a node's modality, where its class does not tell."""
 
 IMAGE_CLASSES = frozenset({"ImageNode", "ImageDocument"})
 """Class names of image nodes, as vector stores keep them under ``_node_type``."""
 
 
-def modality_of(node: BaseNode, key: str = MODALITY_KEY) -> Modality:
+def modality_of(node: BaseNode, *keys: str) -> Modality:
     """Tell a node's modality.
 
     An ``ImageNode`` is an image, captioned or not (it is also a ``TextNode``, so this is asked first); so is a
     ``Node`` with an image resource (``ImageDocument`` is one). Any other node has the modality that its
-    metadata names under ``key``, and without one it is text. Stores that lose an image's class on the way
-    (``ImageDocument`` comes back as ``TextNode``) need that key.
+    metadata names, and without one it is text. Stores that lose an image's class on the way
+    (``ImageDocument`` comes back as ``TextNode``) need that metadata.
 
     Args:
         node: the node.
-        key: the metadata key.
+        keys: metadata keys that may name it; the first that does counts.
 
     Returns:
         ``"image"``, ``"text"``, or what the metadata says.
     """
     if isinstance(node, ImageNode) or (isinstance(node, Node) and node.image_resource is not None):
         return IMAGE
-    return str(node.metadata.get(key) or TEXT)
+    return next((str(named) for key in keys if (named := node.metadata.get(key))), TEXT)
 
 
-def modality_of_metadata(metadata: Mapping[str, Any], key: str = MODALITY_KEY) -> Modality | None:
+def modality_of_metadata(metadata: Mapping[str, Any], key: str = DEFAULT_MODALITY_KEY) -> Modality | None:
     """Tell a modality from what a vector store keeps of a node beside its vector.
 
     Args:

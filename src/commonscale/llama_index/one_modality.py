@@ -11,7 +11,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality, Ranking
-from commonscale.llama_index.questions import IMAGE_QUESTION, QuestionEmbedder, as_bundle
+from commonscale.llama_index.questions import IMAGE_QUESTION, QuestionEmbedder, as_bundle, question_mark
 from commonscale.llama_index.results import scored_nodes
 from commonscale.llama_index.sources import NodeSource
 
@@ -70,23 +70,24 @@ class OneModalityRetriever(MultiModalRetriever):
         if search is None:
             return []
         question = self._embedder.embed([bundle])[0]
-        return scored_nodes(search.search(question, self.similarity_top_k, raw=self.raw).hits, self._sources)
+        ranking = search.search(question, self.similarity_top_k, raw=self.raw)
+        return scored_nodes(ranking.hits, self._sources, question_mark(bundle))
 
     async def _aretrieve_one(self, bundle: QueryBundle, modality: Modality) -> list[NodeWithScore]:
         search = self._single(modality)
         if search is None:
             return []
         question = (await self._embedder.aembed([bundle]))[0]
-        return await self._anodes(await search.asearch(question, self.similarity_top_k, raw=self.raw))
+        return await self._anodes(await search.asearch(question, self.similarity_top_k, raw=self.raw), bundle)
 
     def _single(self, modality: Modality) -> JointSearch | None:
         """Give a search of one modality on the common scale; None if there is no store for it."""
         source = self._sources.get(modality)
         return None if source is None else JointSearch({modality: source}, self._search.calibration)
 
-    async def _anodes(self, ranking: Ranking) -> list[NodeWithScore]:
+    async def _anodes(self, ranking: Ranking, bundle: QueryBundle) -> list[NodeWithScore]:
         # A docstore may lie behind a network.
-        return await asyncio.to_thread(scored_nodes, ranking.hits, self._sources)
+        return await asyncio.to_thread(scored_nodes, ranking.hits, self._sources, question_mark(bundle))
 
 
 def _image_question(question: QueryType) -> InvalidInputError:

@@ -17,8 +17,9 @@ from llama_index.core.vector_stores.types import (
 
 from commonscale.core.calibration import Provenance
 from commonscale.core.cosines import to_cosine
-from commonscale.core.errors import SourceError, UnknownScoreKindError
+from commonscale.core.errors import CommonscaleWarning, SourceError, UnknownScoreKindError
 from commonscale.core.types import Candidates, Hit, Question
+from commonscale.core.warn import warn
 from commonscale.llama_index.catalog import nodes_of
 from commonscale.llama_index.sources import ScoreKindName, StoreRequest, kind_name
 
@@ -28,7 +29,9 @@ class QuerySource:
 
     The query names no node ids: ``as_retriever`` of LlamaIndex passes those of image nodes only, which hides
     every text of a mixed store that keeps text. A mixed store is searched once per modality, with a filter on
-    the metadata key that names it, since text would starve images in one joint top k.
+    the metadata key that names it, since text would starve images in one joint top k. So every node of a mixed
+    store must carry its modality there, texts too: one without it is never found. If the first search finds none
+    at all, a warning says so.
     """
 
     def __init__(self, store: Any, request: StoreRequest) -> None:
@@ -48,12 +51,18 @@ class QuerySource:
         self._kind: ScoreKindName = request.score_kind
         self._catalog = request.catalog if store.stores_text else request.needed_catalog(store)
         self._filters = _filters(request)
-        self._modality = request.modality
+        self._request = request
+        self._labels_seen = not request.mixed
         self.provenance = Provenance(score_kind=kind_name(self._kind))
 
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Query the store for each question."""
-        return [self._candidates(self._store.query(self._query(question, k))) for question in questions]
+        found = [self._candidates(self._store.query(self._query(question, k))) for question in questions]
+        if found and not self._labels_seen:
+            self._labels_seen = True
+            if not any(candidates.ids for candidates in found):
+                self._warn_of_labels()
+        return found
 
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Give the nodes of hits."""
@@ -63,9 +72,20 @@ class QuerySource:
             raise SourceError(f"{type(self._store).__name__} returned ids without nodes; pass docstore= or nodes=")
         return [hit.payload for hit in hits]
 
+    def _warn_of_labels(self) -> None:
+        key, modality = self._request.modality_key, self._request.modality
+        filtered = " that pass filters=" if self._request.filters is not None else ""
+        warn(
+            f"the first search for {modality!r} nodes in this mixed {type(self._store).__name__} found none: it asks "
+            f"for nodes{filtered} whose metadata say {key}={modality!r}. If there are any, write that into the "
+            f"metadata of every node, texts too, or name another key with modality_key=; if not, leave it out of "
+            f"modalities=",
+            CommonscaleWarning,
+        )
+
     def _query(self, question: Question, k: int) -> VectorStoreQuery:
         return VectorStoreQuery(
-            query_embedding=question.vector_for(self._modality).tolist(),
+            query_embedding=question.vector_for(self._request.modality).tolist(),
             query_str=question.text,
             similarity_top_k=k,
             filters=self._filters,

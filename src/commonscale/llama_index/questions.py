@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,18 @@ def as_bundle(question: QueryType) -> QueryBundle:
     if isinstance(question, QueryBundle):
         return question
     raise InvalidInputError(f"a question is a string or a QueryBundle, got {question!r}")
+
+
+def question_mark(bundle: QueryBundle) -> str:
+    """Give what tells this question from others: 64 bits of a hash of its words, in hexadecimal.
+
+    Strings and vectors to embed in its place do not count where it has words: engines put them into a bundle of
+    their own (HyDE). A bundle without words is told by them.
+    """
+    words = bundle.query_str
+    if not words.strip():
+        words = repr((bundle.custom_embedding_strs, bundle.embedding))
+    return sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def fingerprint_of(model: BaseEmbedding) -> str:

@@ -8,39 +8,41 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, IndexNode, NodeWithScore
 
-from commonscale.core.types import Hit, Modality
+from commonscale.core.types import COSINE_KEY, MODALITY_KEY, SCORE_KEY, Hit, Modality
 from commonscale.llama_index.sources import NodeSource
 
-COSINE_KEY = "commonscale_cosine"
-MODALITY_KEY = "commonscale_modality"
-SCORE_KEY = "commonscale_score"
-KEYS = (COSINE_KEY, MODALITY_KEY, SCORE_KEY)
-"""Metadata of every node returned: raw cosine, modality, and the score (also that of ``NodeWithScore``)."""
+QUESTION_KEY = "commonscale_question"
+"""Metadata key of the mark of the question that the cosine belongs to; see ``question_mark``."""
+
+KEYS = (COSINE_KEY, MODALITY_KEY, SCORE_KEY, QUESTION_KEY)
+"""Metadata of every node returned: cosine, modality, score (also that of ``NodeWithScore``) and question."""
 
 
-def scored_nodes(hits: Sequence[Hit], sources: Mapping[Modality, NodeSource]) -> list[NodeWithScore]:
+def scored_nodes(hits: Sequence[Hit], sources: Mapping[Modality, NodeSource], mark: str) -> list[NodeWithScore]:
     """Give hits as nodes with scores, in their order.
 
     Args:
         hits: ranked hits.
         sources: where their nodes come from, by modality; each is asked once.
+        mark: the mark of the question.
 
     Returns:
-        Copies of the nodes with the three metadata keys, hidden from LLMs and embedding models.
+        Copies of the nodes with ``KEYS`` in their metadata, hidden from LLMs and embedding models.
 
     Raises:
         SourceError: if a node cannot be found.
     """
     nodes = {m: iter(source.nodes([hit for hit in hits if hit.modality == m])) for m, source in sources.items()}
-    return [with_score(next(nodes[hit.modality]), hit) for hit in hits]
+    return [with_score(next(nodes[hit.modality]), hit, mark) for hit in hits]
 
 
-def with_score(node: BaseNode, hit: Hit) -> NodeWithScore:
+def with_score(node: BaseNode, hit: Hit, mark: str | None) -> NodeWithScore:
     """Give a copy of a node with a hit's score.
 
     Args:
         node: the node; it stays as it is.
         hit: its place in the ranking.
+        mark: the mark of the question that the cosine belongs to; None if it is not known.
 
     Returns:
         The copy with its score. An ``IndexNode`` never scores exactly 0.0: LlamaIndex reads that as missing and
@@ -49,10 +51,15 @@ def with_score(node: BaseNode, hit: Hit) -> NodeWithScore:
     score = hit.score
     if score == 0.0 and isinstance(node, IndexNode):
         score = math.ulp(0.0)
+    metadata = {**node.metadata, COSINE_KEY: hit.cosine, MODALITY_KEY: hit.modality, SCORE_KEY: score}
+    if mark is not None:
+        metadata[QUESTION_KEY] = mark
+    else:
+        metadata.pop(QUESTION_KEY, None)
     copy = node.model_copy()
     # Past pydantic: assigning would validate every field again, for every hit of every question.
     vars(copy).update(
-        metadata={**node.metadata, COSINE_KEY: hit.cosine, MODALITY_KEY: hit.modality, SCORE_KEY: hit.score},
+        metadata=metadata,
         excluded_llm_metadata_keys=_with_keys(node.excluded_llm_metadata_keys),
         excluded_embed_metadata_keys=_with_keys(node.excluded_embed_metadata_keys),
         relationships=dict(node.relationships),
@@ -60,17 +67,23 @@ def with_score(node: BaseNode, hit: Hit) -> NodeWithScore:
     return NodeWithScore(node=copy, score=score)
 
 
-def recorded(node: NodeWithScore) -> tuple[float, Modality] | None:
-    """Give the cosine and modality that a score was made from, if it is one of Commonscale's and still in force.
+def is_ours(node: NodeWithScore) -> bool:
+    """Tell whether a hit's score is the one that Commonscale gave it, not replaced since."""
+    return node.score is not None and node.node.metadata.get(SCORE_KEY) == node.score
+
+
+def recorded(node: NodeWithScore, mark: str | None) -> tuple[float, Modality] | None:
+    """Give the cosine and modality that a score was made from, if it is Commonscale's and of the question asked.
 
     Args:
         node: a hit of any retriever.
+        mark: the mark of the question; None if there is none to compare, so that only the score counts.
 
     Returns:
-        Cosine and modality; None if the node carries none, or its score has been replaced since.
+        Cosine and modality; None if the node has none for this question.
     """
     metadata: Mapping[str, Any] = node.node.metadata
-    if node.score is None or metadata.get(SCORE_KEY) != node.score:
+    if not is_ours(node) or (mark is not None and metadata.get(QUESTION_KEY) != mark):
         return None
     return float(metadata[COSINE_KEY]), str(metadata[MODALITY_KEY])
 

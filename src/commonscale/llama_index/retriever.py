@@ -21,10 +21,10 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import IMAGE, TEXT, Modality
 from commonscale.llama_index.assembly import EmbedModel, Stores, as_embedding, assemble
 from commonscale.llama_index.catalog import NodeCatalog, NodeMap
-from commonscale.llama_index.modality import MODALITY_KEY
+from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY
 from commonscale.llama_index.one_modality import OneModalityRetriever
 from commonscale.llama_index.opening import settings_of
-from commonscale.llama_index.questions import as_bundle
+from commonscale.llama_index.questions import as_bundle, question_mark
 from commonscale.llama_index.results import scored_nodes
 from commonscale.llama_index.sources import ScoreKindName
 
@@ -41,8 +41,9 @@ class StandardizedMultiModalRetriever(OneModalityRetriever):
     before a cut-off in [0, 1].
 
     Nodes come as copies that carry ``commonscale_cosine``, ``commonscale_modality`` and ``commonscale_score``
-    in metadata, hidden from LLMs and embedding models. Query bundles are never written to; an embedding that
-    is already in one is used as ``embed_model``'s.
+    in metadata, and in ``commonscale_question`` a short hash of the question, by which ``SimilarityStandardizer``
+    knows whose cosine it is; all hidden from LLMs and embedding models. Query bundles are never written to; an
+    embedding that is already in one is used as ``embed_model``'s.
 
     Attributes:
         similarity_top_k: how many hits.
@@ -70,7 +71,7 @@ class StandardizedMultiModalRetriever(OneModalityRetriever):
         maximum: Mapping[Modality, int] | None = None,
         raw: bool = False,
         filters: MetadataFilters | None = None,
-        modality_key: str = MODALITY_KEY,
+        modality_key: str = DEFAULT_MODALITY_KEY,
         score_kind: ScoreKindName | Mapping[Modality, ScoreKindName] | None = None,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
@@ -84,7 +85,9 @@ class StandardizedMultiModalRetriever(OneModalityRetriever):
             text_store: vector store of texts: a LlamaIndex store, ``commonscale.index.FaissIndex``, or a core
                 ``Source``.
             image_store: vector store of images; without it, or without ``text_store``, one modality is ranked.
-            store: one store of both, instead; each modality is searched in it by a filter of its own.
+            store: one store of both, instead; each modality is searched in it by a filter of its own. In a store that
+                is not known (see ``score_kind``) that filter can only be on ``modality_key``: every node, texts too,
+                must carry its modality there, and one without it is never found.
             text_nodes: nodes of a text store that keeps only vectors, by the store's id or in row order.
             image_nodes: the same for the image store.
             nodes: the same for the mixed store.
@@ -191,7 +194,8 @@ class StandardizedMultiModalRetriever(OneModalityRetriever):
             answers = []
             for question, bundle, ranking in zip(questions, bundles, rankings, strict=True):
                 with self._event(bundle) as event:
-                    nodes = self._handle_recursive_retrieval(bundle, scored_nodes(ranking.hits, self._sources))
+                    nodes = scored_nodes(ranking.hits, self._sources, question_mark(bundle))
+                    nodes = self._handle_recursive_retrieval(bundle, nodes)
                     event.on_end(payload={EventPayload.NODES: nodes})
                 dispatcher.event(RetrievalEndEvent(str_or_query_bundle=question, nodes=nodes))
                 answers.append(nodes)
@@ -207,7 +211,7 @@ class StandardizedMultiModalRetriever(OneModalityRetriever):
             answers = []
             for question, bundle, ranking in zip(questions, bundles, rankings, strict=True):
                 with self._event(bundle) as event:
-                    nodes = await self._ahandle_recursive_retrieval(bundle, await self._anodes(ranking))
+                    nodes = await self._ahandle_recursive_retrieval(bundle, await self._anodes(ranking, bundle))
                     event.on_end(payload={EventPayload.NODES: nodes})
                 dispatcher.event(RetrievalEndEvent(str_or_query_bundle=question, nodes=nodes))
                 answers.append(nodes)
@@ -215,11 +219,12 @@ class StandardizedMultiModalRetriever(OneModalityRetriever):
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         question = self._embedder.embed([query_bundle])[0]
-        return scored_nodes(self._search.search(question, **self._options()).hits, self._sources)
+        ranking = self._search.search(question, **self._options())
+        return scored_nodes(ranking.hits, self._sources, question_mark(query_bundle))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         question = (await self._embedder.aembed([query_bundle]))[0]
-        return await self._anodes(await self._search.asearch(question, **self._options()))
+        return await self._anodes(await self._search.asearch(question, **self._options()), query_bundle)
 
     def _options(self) -> dict[str, Any]:
         return {"k": self.similarity_top_k, "minimum": self.minimum, "maximum": self.maximum, "raw": self.raw}

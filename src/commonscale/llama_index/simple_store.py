@@ -58,6 +58,11 @@ class SimpleSource:
         self._snapshot: _Snapshot | None = None
 
     @property
+    def concurrent(self) -> bool:
+        """Whether helping threads may search it: the vectors always allow it, the catalog if it lies in memory."""
+        return self._catalog.in_memory
+
+    @property
     def provenance(self) -> Provenance:
         """Cosines of the store's vectors; the dimension is unknown while it is empty."""
         first = next(iter(self._store.data.embedding_dict.values()), None)

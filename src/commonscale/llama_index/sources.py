@@ -16,9 +16,12 @@ from commonscale.core.errors import InvalidInputError, SourceError
 from commonscale.core.types import IMAGE, Candidates, Hit, Modality, Question, Source
 from commonscale.index.document import Document
 from commonscale.llama_index.catalog import NodeCatalog
-from commonscale.llama_index.modality import MODALITY_KEY
+from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY
 
 ScoreKindName: TypeAlias = str | Converter
+
+SOURCE_KEY = "source"
+"""Metadata key for the path of a document of Commonscale's own index."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class StoreRequest:
     mixed: bool = False
     catalog: NodeCatalog | None = None
     filters: MetadataFilters | None = None
-    modality_key: str = MODALITY_KEY
+    modality_key: str = DEFAULT_MODALITY_KEY
     score_kind: ScoreKindName | None = None
 
     def needed_catalog(self, store: object) -> NodeCatalog:
@@ -93,6 +96,7 @@ class CoreSource:
             raise InvalidInputError(f"{type(source).__name__} is no vector store: filters= cannot be applied to it")
         self._source = source
         self._catalog = request.catalog
+        self._modality_key = request.modality_key
         self.provenance = Provenance()
         # Only a real coroutine function may take the place of a search in a thread.
         asearch = getattr(source, "asearch", None)
@@ -103,6 +107,11 @@ class CoreSource:
         """Search the wrapped source."""
         return self._source.search(questions, k)
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether the wrapped source says that it may be searched in a helping thread."""
+        return bool(getattr(self._source, "concurrent", False))
+
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Give the nodes of hits: their payloads (nodes or ``Document``s), or what the catalog has."""
         return [self._node(hit) for hit in hits]
@@ -111,7 +120,7 @@ class CoreSource:
         if isinstance(hit.payload, BaseNode):
             return hit.payload
         if isinstance(hit.payload, Document):
-            return node_from_document(hit.payload)
+            return node_from_document(hit.payload, self._modality_key)
         if self._catalog is None:
             raise SourceError(
                 f"{type(self._source).__name__} returned the document {hit.id!r} without its node; put nodes into "
@@ -122,6 +131,8 @@ class CoreSource:
 
 class EmbeddedSource:
     """Searches one modality of a ``FaissIndex``; only the hits that are kept become nodes."""
+
+    concurrent = True
 
     def __init__(self, index: Any, request: StoreRequest) -> None:
         """Set up the source.
@@ -136,6 +147,7 @@ class EmbeddedSource:
         if request.filters is not None:
             raise InvalidInputError("commonscale's own index has no metadata filters; leave filters= out")
         self._source: Source = index.source(request.modality)
+        self._modality_key = request.modality_key
         self.provenance = Provenance(index.encoder_fingerprint, index.dimension, "cosine")
 
     def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
@@ -144,23 +156,31 @@ class EmbeddedSource:
 
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Turn documents into nodes."""
-        return [node_from_document(hit.payload) for hit in hits]
+        return [node_from_document(hit.payload, self._modality_key) for hit in hits]
 
 
-def node_from_document(document: Document) -> BaseNode:
+def node_from_document(document: Document, modality_key: str = DEFAULT_MODALITY_KEY) -> BaseNode:
     """Turn a document of Commonscale's own index into a node.
 
     Args:
         document: the document.
+        modality_key: metadata key for its modality.
 
     Returns:
         An ``ImageNode`` with the document's path for an image, else a ``TextNode``; id, text and metadata are
-        the document's.
+        the document's. The modality and, under ``"source"``, the path are added to the metadata, unless the
+        document has these keys itself; what is added is hidden from LLMs and embedding models.
     """
-    metadata = dict(document.metadata)
-    if document.modality == IMAGE:
-        return ImageNode(id_=document.id, text=document.text, image_path=document.path, metadata=metadata)
-    return TextNode(id_=document.id, text=document.text, metadata=metadata)
+    added = {modality_key: document.modality} | ({} if document.path is None else {SOURCE_KEY: document.path})
+    hidden = [key for key in added if key not in document.metadata]
+    fields: dict[str, Any] = {
+        "id_": document.id,
+        "text": document.text,
+        "metadata": {**added, **document.metadata},
+        "excluded_llm_metadata_keys": hidden,
+        "excluded_embed_metadata_keys": list(hidden),
+    }
+    return ImageNode(image_path=document.path, **fields) if document.modality == IMAGE else TextNode(**fields)
 
 
 def kind_name(kind: ScoreKindName) -> str:

@@ -17,10 +17,11 @@ from commonscale.core.calibration_file import dumps, loads
 from commonscale.core.cosines import score_kind, to_cosine
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.ranking import first_of_each
-from commonscale.core.types import IMAGE, TEXT, Hit, Modality
-from commonscale.llama_index.modality import MODALITY_KEY, modality_of
+from commonscale.core.types import IMAGE, MODALITY_KEY, TEXT, Hit, Modality
+from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY, modality_of
+from commonscale.llama_index.questions import question_mark
 from commonscale.llama_index.recompute import recomputed_cosines
-from commonscale.llama_index.results import recorded, with_score
+from commonscale.llama_index.results import QUESTION_KEY, is_ours, recorded, with_score
 
 
 def _calibration(value: Any) -> Any:
@@ -39,12 +40,14 @@ class SimilarityStandardizer(BaseNodePostprocessor):
 
     The cosine of each hit comes from the first of these that applies:
 
-    1. Commonscale's own record of it, if the score is still the one that Commonscale gave;
+    1. Commonscale's own record of it, if the score is still the one that Commonscale gave, and was given for this
+       question (where no question is passed, the score alone tells);
     2. ``embed_model``: the question and the node's embedding (or, where it has none, its content) are compared;
     3. ``score_kind``: the hit's score is converted.
 
     A score tells neither of what it is nor of which store it came from, so nothing is guessed: a hit without
-    score, one out of range, or one whose score kind was not named is an error. A captioned image that
+    score, one out of range, one whose score kind was not named, or one that Commonscale scored for another
+    question is an error (``embed_model`` computes its cosine with this one). A captioned image that
     ``MultiModalVectorIndexRetriever`` found in both stores carries the score of its caption; only
     ``embed_model`` gives it that of its picture.
 
@@ -52,7 +55,7 @@ class SimilarityStandardizer(BaseNodePostprocessor):
         calibration: the common scale; also as the path of its file.
         score_kind: what incoming scores are (a name of ``commonscale.SCORE_KINDS``), for all or by modality.
         embed_model: recomputes cosines; for hits with images a ``MultiModalEmbedding``. Not part of ``to_dict``.
-        image_embed_model: the model of the images, where it is another. Not part of ``to_dict``.
+        image_embed_model: the model of the images, where it is another than ``embed_model``. Not part of ``to_dict``.
         probability: give scores in [0, 1] (see ``Calibration.probability``), as ``SimilarityPostprocessor``
             and its cut-offs expect: with its default cut-off of 0.0 it drops every negative score.
         modality_key: metadata key naming the modality of nodes whose class does not tell.
@@ -63,7 +66,7 @@ class SimilarityStandardizer(BaseNodePostprocessor):
     embed_model: BaseEmbedding | None = Field(default=None, exclude=True, description="Recomputes cosines.")
     image_embed_model: BaseEmbedding | None = Field(default=None, exclude=True, description="That of images.")
     probability: bool = Field(default=False, description="Give scores in [0, 1].")
-    modality_key: str = Field(default=MODALITY_KEY, description="Metadata key that names the modality.")
+    modality_key: str = Field(default=DEFAULT_MODALITY_KEY, description="Metadata key that names the modality.")
 
     def __init__(self, **data: Any) -> None:
         """Set up the postprocessor.
@@ -72,9 +75,15 @@ class SimilarityStandardizer(BaseNodePostprocessor):
             data: the attributes.
 
         Raises:
+            InvalidInputError: if there is an ``image_embed_model`` and no ``embed_model``.
             UnknownScoreKindError: if a score kind has no known name.
         """
         super().__init__(**data)
+        if self.image_embed_model is not None and self.embed_model is None:
+            raise InvalidInputError(
+                "image_embed_model= needs embed_model=, which texts are compared with; if one model embeds both, pass "
+                "it as embed_model="
+            )
         kinds = self.score_kind.values() if isinstance(self.score_kind, dict) else [self.score_kind]
         for kind in kinds:
             if kind is not None:
@@ -88,23 +97,28 @@ class SimilarityStandardizer(BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        hits = [self._hit(node, *pair) for node, pair in zip(nodes, self._cosines(nodes, query_bundle), strict=True)]
+        mark = None if query_bundle is None else question_mark(query_bundle)
+        cosines = self._cosines(nodes, query_bundle, mark)
+        hits = [self._hit(node, *pair) for node, pair in zip(nodes, cosines, strict=True)]
         hits.sort(key=lambda hit: -hit.score)
-        return [with_score(hit.payload, hit) for hit in first_of_each(hits, lambda hit: hit.id)]
+        return [
+            with_score(hit.payload.node, hit, mark or _mark_of(hit.payload))
+            for hit in first_of_each(hits, lambda hit: hit.id)
+        ]
 
     def _hit(self, node: NodeWithScore, cosine: float, modality: Modality) -> Hit:
         scale = self.calibration.probability if self.probability else self.calibration.standardize
-        return Hit(node.node.node_id, modality, cosine, float(scale([cosine], modality)[0]), node.node)
+        return Hit(node.node.node_id, modality, cosine, float(scale([cosine], modality)[0]), node)
 
     def _cosines(
-        self, nodes: Sequence[NodeWithScore], query_bundle: QueryBundle | None
+        self, nodes: Sequence[NodeWithScore], query_bundle: QueryBundle | None, mark: str | None
     ) -> list[tuple[float, Modality]]:
         """Give each hit's cosine and modality."""
-        known = [recorded(node) for node in nodes]
+        known = [recorded(node, mark) for node in nodes]
         unknown = [node for node, pair in zip(nodes, known, strict=True) if pair is None]
         if unknown and self.embed_model is not None:
             models = {TEXT: self.embed_model, IMAGE: self.image_embed_model or self.embed_model}
-            modalities = [modality_of(node.node, self.modality_key) for node in unknown]
+            modalities = [self._modality(node) for node in unknown]
             cosines = recomputed_cosines([node.node for node in unknown], modalities, models, query_bundle)
             found = iter(list(zip(cosines, modalities, strict=True)))
         else:
@@ -112,7 +126,12 @@ class SimilarityStandardizer(BaseNodePostprocessor):
         return [pair if pair is not None else next(found) for pair in known]
 
     def _converted(self, node: NodeWithScore) -> tuple[float, Modality]:
-        modality = modality_of(node.node, self.modality_key)
+        modality = self._modality(node)
+        if is_ours(node):
+            raise InvalidInputError(
+                f"the score {node.score!r} of the {modality!r} node {node.node.node_id!r} is Commonscale's, but was "
+                f"not made for the question passed: retrieve for this one, or pass embed_model= to compute the cosine"
+            )
         kind = self.score_kind.get(modality) if isinstance(self.score_kind, dict) else self.score_kind
         if kind is None:
             raise UnknownScoreKindError(
@@ -125,3 +144,11 @@ class SimilarityStandardizer(BaseNodePostprocessor):
                 f"retriever that scores its hits, or pass embed_model= to compute the cosine"
             )
         return float(to_cosine([node.score], kind)[0]), modality
+
+    def _modality(self, node: NodeWithScore) -> Modality:
+        return modality_of(node.node, self.modality_key, MODALITY_KEY)
+
+
+def _mark_of(node: NodeWithScore) -> str | None:
+    """Give the mark of the question that a hit was scored for, if its score is still that one."""
+    return node.node.metadata.get(QUESTION_KEY) if is_ours(node) else None

@@ -12,11 +12,12 @@ pytest.importorskip("llama_index.core")
 
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.indices import MultiModalVectorStoreIndex
-from llama_index.core.schema import ImageNode, MediaResource, Node, NodeWithScore, QueryBundle, TextNode
+from llama_index.core.schema import ImageNode, IndexNode, MediaResource, Node, NodeWithScore, QueryBundle, TextNode
 
 from commonscale import Calibration, ModalityCalibration, ModalityStatistics
 from commonscale.core.errors import InvalidInputError, ScoreOutOfRangeError, UnknownScoreKindError
 from commonscale.llama_index import ModalityBalancer, SimilarityStandardizer, StandardizedMultiModalRetriever
+from commonscale.llama_index.questions import question_mark
 from commonscale.llama_index.recompute import picture_of
 from llama_world import DIMENSION, QUESTIONS, FixedEmbedding, World, pairs, two_simple
 
@@ -76,6 +77,97 @@ def test_rescored_hits_are_not_rescored_again() -> None:
     assert pairs(standardizer.postprocess_nodes(once)) == pairs(once)
     replaced = [NodeWithScore(node=once[0].node, score=0.3)]  # by a reranker, say
     assert standardizer.postprocess_nodes(replaced)[0].score == pytest.approx(0.0)
+
+
+def test_the_record_of_another_question_is_not_used() -> None:
+    world = World()
+    retriever = two_simple(world)
+    assert retriever.calibration is not None
+    found = retriever.retrieve(QUESTIONS[0])
+    plain = SimilarityStandardizer(calibration=retriever.calibration, score_kind="cosine")
+    for same in (
+        plain.postprocess_nodes(found, query_str=QUESTIONS[0]),
+        plain.postprocess_nodes(found),  # whose score it is, only the score can tell
+        plain.postprocess_nodes(found, QueryBundle(QUESTIONS[0], custom_embedding_strs=["a guess at the answer"])),
+    ):
+        assert pairs(same) == pairs(found)
+        assert [n.node.metadata for n in same] == [n.node.metadata for n in found]
+    with pytest.raises(InvalidInputError, match="was not made for the question passed"):
+        plain.postprocess_nodes(found, query_str=QUESTIONS[1])
+    recomputing = SimilarityStandardizer(calibration=retriever.calibration, embed_model=world.model)
+    again = recomputing.postprocess_nodes(found, query_str=QUESTIONS[1])
+    assert {n.node.node_id: n.node.metadata["commonscale_cosine"] for n in again} == pytest.approx(
+        {n.node.node_id: world.cosines(1)[n.node.node_id] for n in found}, abs=1e-5
+    )
+    assert pairs(plain.postprocess_nodes(again, query_str=QUESTIONS[1])) == pairs(again)
+
+
+async def test_every_way_to_retrieve_records_the_question() -> None:
+    world = World()
+    retriever = two_simple(world)
+    bundle = QueryBundle(QUESTIONS[3])
+    answers = [
+        retriever.retrieve(bundle),
+        await retriever.aretrieve(bundle),
+        *retriever.retrieve_batch([bundle]),
+        *await retriever.aretrieve_batch([bundle]),
+        retriever.text_retrieve(bundle),
+        await retriever.atext_retrieve(bundle),
+        retriever.text_to_image_retrieve(bundle),
+        await retriever.atext_to_image_retrieve(bundle),
+    ]
+    standardizer = SimilarityStandardizer(calibration=retriever.calibration)
+    for found in answers:
+        assert pairs(standardizer.postprocess_nodes(found, bundle)) == pairs(found)
+        with pytest.raises(InvalidInputError, match="was not made for the question passed"):
+            standardizer.postprocess_nodes(found, QueryBundle(QUESTIONS[4]))
+
+
+def test_a_stored_record_with_an_equal_score_is_not_used() -> None:
+    # Probabilities saturate: 1.0 recorded for one question, 1.0 given by another retriever for the next.
+    stale = {
+        "commonscale_score": 1.0,
+        "commonscale_cosine": 0.1,
+        "commonscale_modality": "text",
+        "commonscale_question": question_mark(QueryBundle("then")),
+    }
+    hit = text("t", 1.0, metadata=stale, embedding=[1.0, 0.0])
+    model = FixedEmbedding(vectors={"now": [0.8, 0.6]})
+    standardizer = SimilarityStandardizer(calibration=CALIBRATION, embed_model=model)
+    found = standardizer.postprocess_nodes([hit], query_str="now")
+    assert found[0].node.metadata["commonscale_cosine"] == pytest.approx(0.8)
+    assert found[0].node.metadata["commonscale_question"] == question_mark(QueryBundle("now"))
+
+
+def test_a_stale_mark_is_dropped_with_its_score() -> None:
+    stale = {"commonscale_score": 1.0, "commonscale_question": question_mark(QueryBundle("then"))}
+    standardizer = SimilarityStandardizer(calibration=CALIBRATION, score_kind="cosine")
+    found = standardizer.postprocess_nodes([text("t", 0.9, metadata=stale)])
+    assert "commonscale_question" not in found[0].node.metadata
+
+
+def test_questions_without_words_are_told_apart_by_what_is_embedded() -> None:
+    bundles = [
+        QueryBundle("", embedding=[1.0, 0.0]),
+        QueryBundle("", embedding=[0.0, 1.0]),
+        QueryBundle(" ", custom_embedding_strs=["a"]),
+        QueryBundle("a"),
+        QueryBundle("b"),
+    ]
+    assert len({question_mark(bundle) for bundle in bundles}) == len(bundles)
+
+
+def test_an_index_node_at_exactly_zero_keeps_its_record() -> None:
+    standardizer = SimilarityStandardizer(calibration=CALIBRATION, score_kind="cosine")
+    once = standardizer.postprocess_nodes([NodeWithScore(node=IndexNode(index_id="x", text="a"), score=0.8)])
+    assert once[0].node.metadata["commonscale_cosine"] == pytest.approx(0.8)
+    assert 0.0 < once[0].get_score() < 1e-300
+    assert pairs(standardizer.postprocess_nodes(once)) == pairs(once)
+
+
+def test_a_model_for_images_alone_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="image_embed_model= needs embed_model="):
+        SimilarityStandardizer(calibration=CALIBRATION, score_kind="cosine", image_embed_model=MockEmbedding(4))
 
 
 def test_the_best_of_a_repeated_node_is_kept() -> None:
@@ -202,6 +294,16 @@ async def test_balancer() -> None:
 def test_balancer_keeps_an_order_that_a_reranker_made() -> None:
     nodes = [image("i", None), text("t", 0.9), text("t", 0.1)]
     assert [n.node.node_id for n in ModalityBalancer(top_n=2).postprocess_nodes(nodes)] == ["i", "t"]
+
+
+def test_balancer_falls_back_to_the_modality_that_a_node_was_found_in() -> None:
+    found = {"commonscale_modality": "audio"}
+    nodes = [text("a1", 0.9, metadata=found), text("t", 0.8), text("a2", 0.7, metadata=found)]
+    nodes.append(text("said", 0.6, metadata={"modality": "table", **found}))
+    balancer = ModalityBalancer(maximum={"audio": 1})
+    assert [n.node.node_id for n in balancer.postprocess_nodes(nodes)] == ["a1", "t", "said"]
+    balancer = ModalityBalancer(maximum={"text": 0, "table": 0})
+    assert [n.node.node_id for n in balancer.postprocess_nodes(nodes)] == ["a1", "a2"]
 
 
 def test_balancer_counts_a_captioned_image_as_an_image() -> None:

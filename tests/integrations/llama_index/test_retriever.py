@@ -17,6 +17,7 @@ from llama_index.core.schema import ImageNode, QueryBundle, TextNode
 from commonscale import Calibration
 from commonscale.core.errors import InvalidInputError, NotCalibratedError
 from commonscale.llama_index import StandardizedMultiModalRetriever
+from commonscale.llama_index.questions import question_mark
 from llama_world import (
     DIMENSION,
     IMAGES,
@@ -171,10 +172,13 @@ def test_nodes_come_back_as_they_were(retriever: StandardizedMultiModalRetriever
         assert found.node.get_content() == original.get_content()
         assert getattr(found.node, "image_path", None) == getattr(original, "image_path", None)
         modality = "image" if isinstance(original, ImageNode) else "text"
-        assert found.node.metadata == original.metadata | {
+        path = getattr(original, "image_path", None)
+        source = {"source": path} if path is not None and "source" in found.node.metadata else {}
+        assert found.node.metadata == original.metadata | source | {
             "commonscale_cosine": pytest.approx(world.cosines(0)[original.node_id], abs=1e-5),
             "commonscale_modality": modality,
             "commonscale_score": found.score,
+            "commonscale_question": question_mark(QueryBundle(QUESTIONS[0])),
         }
 
 

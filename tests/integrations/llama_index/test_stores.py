@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,10 @@ import pytest
 
 pytest.importorskip("llama_index.core")
 
-from llama_index.core.schema import ImageNode, TextNode
+from llama_index.core.schema import ImageNode, MetadataMode, TextNode
+from llama_index.core.storage.docstore import SimpleDocumentStore
+from llama_index.core.storage.docstore.keyval_docstore import KVDocumentStore
+from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.core.vector_stores import (
     ExactMatchFilter,
     FilterCondition,
@@ -25,14 +30,15 @@ from llama_index.core.vector_stores.simple import SimpleVectorStoreData
 from commonscale import Candidates, Question
 from commonscale.core.errors import (
     CalibrationMismatchError,
+    CommonscaleWarning,
     EncoderMismatchError,
     InvalidInputError,
     ScoreOutOfRangeError,
     SourceError,
     UnknownScoreKindError,
 )
-from commonscale.llama_index import StandardizedMultiModalRetriever
-from commonscale.llama_index.catalog import MappedNodes
+from commonscale.llama_index import ModalityBalancer, StandardizedMultiModalRetriever
+from commonscale.llama_index.catalog import DocstoreNodes, MappedNodes
 from commonscale.llama_index.sources import StoreRequest
 from commonscale.llama_index.stores import open_source
 from llama_world import DIMENSION, QUESTIONS, TEXTS, World, faiss_store, pairs, retriever_over, simple_store, two_simple
@@ -261,12 +267,38 @@ def test_a_mixed_unknown_store_is_asked_once_per_modality(world: World, given: A
     retriever = StandardizedMultiModalRetriever(
         store=store, embed_model=world.model, score_kind="cosine", raw=True, filters=given, modality_key="kind"
     )
-    assert retriever.retrieve(QUESTIONS[0]) == []
+    with pytest.warns(CommonscaleWarning, match="in this mixed Flat found none") as warned:
+        assert retriever.retrieve(QUESTIONS[0]) == []
+    assert [str(w.message).partition("kind=")[2].split(".")[0] for w in warned] == ["'text'", "'image'"]
     last = [query.filters.filters[-1] for query in store.queries]
     assert [(f.key, f.value) for f in last] == [("kind", "text"), ("kind", "image")]
     assert {len(query.filters.filters) for query in store.queries} == {expected}
     assert {query.filters.condition for query in store.queries} == {FilterCondition.AND}
     assert given is None or len(given.filters) == 1
+
+
+def test_a_mixed_unknown_store_without_labels_is_not_silent(world: World) -> None:
+    unlabeled = [TextNode(id_=n.node_id, text="a", embedding=n.embedding) for n in world.text_nodes]
+    store = OtherStore([*unlabeled, *world.image_nodes], world)
+    retriever = StandardizedMultiModalRetriever(store=store, embed_model=world.model, score_kind="cosine", raw=True)
+    with pytest.warns(
+        CommonscaleWarning, match="'text' nodes in this mixed OtherStore found none.*modality='text'"
+    ) as w:
+        found = retriever.retrieve(QUESTIONS[0])
+    assert len(w) == 1
+    assert {i[0] for i, _ in pairs(found)} == {"i"}
+    assert len(retriever.retrieve(QUESTIONS[1])) == 10  # said once
+    filtered = StandardizedMultiModalRetriever(
+        store=store, embed_model=world.model, score_kind="cosine", raw=True, filters=EVEN
+    )
+    with pytest.warns(CommonscaleWarning, match="asks for nodes that pass filters= whose"):
+        filtered.retrieve(QUESTIONS[0])
+
+
+def test_a_mixed_unknown_store_with_labels(world: World) -> None:
+    store = OtherStore(world.mixed_nodes, world)
+    retriever = StandardizedMultiModalRetriever(store=store, embed_model=world.model, score_kind="cosine", raw=True)
+    assert [i for i, _ in pairs(retriever.retrieve(QUESTIONS[0]))] == [i for i, _ in world.ranking(0, 10, raw=True)]
 
 
 def test_a_store_that_gives_no_scores(world: World) -> None:
@@ -310,6 +342,111 @@ def test_a_core_source_with_documents(world: World) -> None:
     )
     assert isinstance(node, ImageNode)
     assert (node.node_id, node.text, node.image_path, node.metadata["a"]) == ("p", "a bus", "bus.png", 1)
+    assert (node.metadata["source"], node.metadata["modality"]) == ("bus.png", "image")
+
+
+def test_documents_of_our_own_index_keep_modality_and_path(world: World) -> None:
+    pytest.importorskip("faiss")
+    from commonscale.index import Document, MemoryIndex
+
+    index = MemoryIndex(DIMENSION)
+    documents = [
+        Document("t", "text", text="words", path="folder/a.txt", metadata={"page": 3}),
+        Document("own", "text", text="more words", path="b.txt", metadata={"source": "the archive"}),
+        Document("bare", "text", text="no file"),
+        Document("i", "image", text="a bus", path="bus.png"),
+        Document("a1", "audio", text="a transcript", path="one.wav"),
+        Document("a2", "audio", path="two.wav"),
+    ]
+    index.add(documents, world.text_vectors[: len(documents)])
+    retriever = StandardizedMultiModalRetriever(
+        store=index, modalities=("text", "image", "audio"), embed_model=world.model, raw=True, modality_key="kind"
+    )
+    found = retriever.retrieve(QUESTIONS[0])
+    nodes = {n.node.node_id: n.node for n in found}
+    told = {i: {k: v for k, v in node.metadata.items() if "commonscale" not in k} for i, node in nodes.items()}
+    assert told == {
+        "t": {"kind": "text", "source": "folder/a.txt", "page": 3},
+        "own": {"kind": "text", "source": "the archive"},
+        "bare": {"kind": "text"},
+        "i": {"kind": "image", "source": "bus.png"},
+        "a1": {"kind": "audio", "source": "one.wav"},
+        "a2": {"kind": "audio", "source": "two.wav"},
+    }
+    for mode in (MetadataMode.LLM, MetadataMode.EMBED):
+        assert nodes["t"].get_content(mode) == "page: 3\n\nwords"
+        assert nodes["own"].get_content(mode) == "source: the archive\n\nmore words"
+        assert nodes["a1"].get_content(mode).strip() == "a transcript"
+    assert index.get("t") == documents[0]
+    for key in ("kind", "modality"):  # the second is nowhere: where a node was found tells then
+        one = ModalityBalancer(maximum={"audio": 1}, modality_key=key).postprocess_nodes(found)
+        assert sorted(n.node.node_id[0] for n in one) == ["a", "b", "i", "o", "t"]
+        none = ModalityBalancer(maximum={"text": 0}, modality_key=key).postprocess_nodes(found)
+        assert {n.node.node_id for n in none} == {"i", "a1", "a2"}
+
+
+class Mapped(Mapping[str, TextNode]):
+    """Nodes behind something that need not be a plain object in memory."""
+
+    def __init__(self, nodes: list[Any]) -> None:
+        self.nodes = {node.node_id: node for node in nodes}
+
+    def __getitem__(self, key: str) -> Any:
+        return self.nodes[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+
+def test_which_stores_helping_threads_may_search(world: World) -> None:
+    pytest.importorskip("faiss")
+    from commonscale.index import MemoryIndex
+
+    class Willing(ArraySource):
+        concurrent = True
+
+    nodes, ids = world.text_nodes, [n.node_id for n in world.text_nodes]
+    named = StoreRequest("text", score_kind="cosine")
+    rows = StoreRequest("text", catalog=MappedNodes(nodes))
+    docstore = SimpleDocumentStore()
+    docstore.add_documents(nodes)
+    elsewhere = KVDocumentStore(SimpleKVStore())
+    expected = [
+        (simple_store(nodes), request_for(nodes), True),
+        (faiss_store(nodes), rows, True),
+        (MemoryIndex(DIMENSION), StoreRequest("text"), True),
+        (Willing(ids, world.text_vectors), rows, True),
+        (simple_store(nodes), StoreRequest("text", catalog=DocstoreNodes(docstore)), True),
+        # Connections may belong to the thread that opened them, so a docstore or mapping of unknown kind is left alone.
+        (simple_store(nodes), StoreRequest("text", catalog=DocstoreNodes(elsewhere)), False),
+        (simple_store(nodes), StoreRequest("text", catalog=MappedNodes(Mapped(nodes))), False),
+        (ArraySource(ids, world.text_vectors), rows, False),
+        (OtherStore(nodes, world), named, False),
+    ]
+    for store, request, concurrent in expected:
+        assert getattr(open_source(store, request), "concurrent", False) is concurrent, type(store).__name__
+
+
+def test_sources_of_the_users_own_are_searched_in_the_callers_thread(world: World) -> None:
+    seen = []
+
+    class Watching(ArraySource):
+        def search(self, questions: Any, k: int) -> Any:
+            seen.append(threading.current_thread())
+            return super().search(questions, k)
+
+    retriever = StandardizedMultiModalRetriever(
+        text_store=Watching([n.node_id for n in world.text_nodes], world.text_vectors),
+        image_store=Watching([n.node_id for n in world.image_nodes], world.image_vectors),
+        embed_model=world.model,
+        raw=True,
+        similarity_top_k=1,
+    )
+    retriever._search.search(Question("", world.questions[0]), 1, raw=True)
+    assert seen == [threading.current_thread()] * 2
 
 
 def test_a_bare_faiss_index_is_no_store(world: World) -> None:

@@ -32,7 +32,7 @@ from llama_index.core.vector_stores import SimpleVectorStore, VectorStoreQuery, 
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.llama_index import SimilarityStandardizer, StandardizedMultiModalRetriever
-from commonscale.llama_index.modality import modality_of
+from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY, modality_of
 from llama_world import (
     DIMENSION,
     QUESTIONS,
@@ -218,7 +218,7 @@ def test_two_image_nodes_of_one_file_stay_two(world: World) -> None:
     ],
 )
 def test_what_is_an_image(node: Any, modality: str) -> None:
-    assert modality_of(node) == modality
+    assert modality_of(node, DEFAULT_MODALITY_KEY) == modality
 
 
 def test_a_mixed_store_is_split_by_what_its_nodes_are(world: World) -> None:
