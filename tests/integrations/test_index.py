@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ pytest.importorskip("faiss")
 from commonscale import JointSearch, Question
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
 from commonscale.core.types import Source
-from commonscale.index import Document, FaissIndex, MemoryIndex
+from commonscale.index import Document, FaissIndex, MemoryIndex, shard
 from sources import unit_rows
 
 DIMENSION = 8
@@ -76,6 +77,36 @@ def test_ties_go_to_the_first_added_also_at_the_cut(count: int, rng: np.random.G
     for found in index.search([Question(vector=twin)] * count, "text", 5):
         assert found.ids == [f"twin{i}" for i in range(5)]
         assert len(set(found.cosines.tolist())) == 1
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_whatever_nearly_ties_beyond_what_is_fetched_is_compared_exactly(count: int) -> None:
+    """Nearer to each other than FAISS can be trusted, and more of them than a fixed depth would reach."""
+    index = MemoryIndex(2)
+    angles = np.concatenate([np.full(300, 7e-4), [0.0], np.full(300, 7e-4), [0.0]])
+    index.add(documents(*(str(i) for i in range(602))), np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    question = Question(vector=np.array([1, 0], dtype=np.float32))
+    for found in index.search([question] * count, "text", 3):
+        assert found.ids == ["300", "601", "0"]
+
+
+def test_equal_vectors_need_no_more_memory_for_more_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All questions tie with all documents: what is held at once is bounded by _CHUNK numbers, not by questions."""
+    monkeypatch.setattr(shard, "_CHUNK", 4096)
+    index = MemoryIndex(DIMENSION)
+    index.add(documents(*(str(i) for i in range(2000))), np.eye(1, DIMENSION).repeat(2000, axis=0))
+    questions = [Question(vector=row) for row in unit_rows(np.random.default_rng(5), 400, DIMENSION)]
+    index.search(questions[:1], "text", 1)
+    tracemalloc.start()
+    found = index.search(questions, "text", 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [candidates.ids for candidates in found] == [["0"]] * 400
+    assert peak < 400 * 2000 * 4 / 4
+
+
+def test_the_source_may_be_searched_beside_others() -> None:
+    assert MemoryIndex(DIMENSION).source("text").concurrent is True
 
 
 def test_fewer_documents_than_k_and_none_at_all(tmp_path: Path, rng: np.random.Generator) -> None:

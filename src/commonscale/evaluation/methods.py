@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,9 @@ from commonscale.evaluation.benchmark import MODALITIES, Benchmark
 
 class VectorSource:
     """Exact search of unit vectors held in memory; equal cosines stay in the order of the rows."""
+
+    concurrent: ClassVar[bool] = True
+    """May be searched beside other sources: its vectors are only read."""
 
     def __init__(self, modality: Modality, vectors: Vector) -> None:
         """Set up the source.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from commonscale.core.types import Candidates, Modality, Question
 
@@ -20,6 +20,9 @@ class IndexSource:
         index: the index.
         modality: the modality.
     """
+
+    concurrent: ClassVar[bool] = True
+    """May be searched beside other sources: the index takes any number of searching threads."""
 
     def __init__(self, index: MemoryIndex, modality: Modality) -> None:
         self.index = index
