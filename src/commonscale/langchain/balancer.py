@@ -9,8 +9,9 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 
 from commonscale.core.errors import InvalidInputError
-from commonscale.core.ranking import Quotas, first_of_each, select
-from commonscale.langchain.documents import MODALITY_KEY, modality_of
+from commonscale.core.ranking import Quotas, select
+from commonscale.core.types import MODALITY_KEY, Modality
+from commonscale.langchain.documents import modality_of
 
 
 class ModalityBalancer(BaseDocumentCompressor):
@@ -68,9 +69,9 @@ class ModalityBalancer(BaseDocumentCompressor):
         Raises:
             InvalidInputError: if there are quotas and a document names no modality.
         """
-        unique = first_of_each(documents, lambda document: document.id if document.id is not None else id(document))
-        budget = len(unique) if self.top_n is None else self.top_n
-        return select(unique, budget, self._quotas(), self._modality)
+        quotas = self._quotas()
+        budget = len(documents) if self.top_n is None else self.top_n
+        return select(documents, budget, quotas, self._modality if quotas else _any_modality, _identity)
 
     def __call__(self, documents: Sequence[Document]) -> list[Document]:
         """Choose documents under the quotas, as a step of a chain."""
@@ -82,3 +83,11 @@ class ModalityBalancer(BaseDocumentCompressor):
 
     def _quotas(self) -> Quotas:
         return Quotas(self.minimum or {}, self.maximum or {})
+
+
+def _any_modality(document: Document) -> Modality:  # noqa: ARG001 (without quotas it makes no difference)
+    return ""
+
+
+def _identity(document: Document) -> str | int:
+    return document.id if document.id is not None else id(document)

@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 from langchain_core.documents import Document
 
 from commonscale.core.errors import InvalidInputError, SourceError
-from commonscale.core.types import TEXT, Hit, Modality
+from commonscale.core.types import COSINE_KEY, IMAGE, MODALITY_KEY, SCORE_KEY, Hit, Modality
 
-SCORE_KEY = "commonscale_score"
-"""Metadata key of a document's place on the common scale."""
-
-COSINE_KEY = "commonscale_cosine"
-"""Metadata key of its true cosine with the question."""
-
-MODALITY_KEY = "commonscale_modality"
-"""Metadata key of the modality it was found in."""
+QUESTION_KEY = "commonscale_question"
+"""Metadata key of the mark of the question that the cosine belongs to; see ``question_mark``."""
 
 IMAGE_PATH_KEY = "image_path"
 """Metadata key of a picture's file, as ``to_content_blocks`` reads it."""
 
 
-def hit_document(hit: Hit) -> Document:
+def question_mark(question: str) -> str:
+    """Give what tells this question from others: 64 bits of a hash of its words, in hexadecimal."""
+    return sha256(question.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def hit_document(hit: Hit, mark: str) -> Document:
     """Give a hit's document as a copy with its score; see ``as_document`` and ``scored_copy``."""
-    return scored_copy(as_document(hit.payload, hit.id, hit.modality), hit)
+    return scored_copy(as_document(hit.payload, hit.id, hit.modality), hit, mark)
 
 
-def scored_copy(document: Document, hit: Hit) -> Document:
-    """Copy a document and add its score, cosine and modality to the copy's metadata.
+def scored_copy(document: Document, hit: Hit, mark: str | None) -> Document:
+    """Copy a document and add its score, cosine, modality and question to the copy's metadata.
 
     Args:
         document: the stored document; it stays as it is.
         hit: its place in the ranking.
+        mark: the mark of the question that the cosine belongs to; None if it is not known.
 
     Returns:
         A copy with the same content and id; a document without id gets the hit's.
     """
     metadata = {**document.metadata, SCORE_KEY: hit.score, COSINE_KEY: hit.cosine, MODALITY_KEY: hit.modality}
+    if mark is not None:
+        metadata[QUESTION_KEY] = mark
+    else:
+        metadata.pop(QUESTION_KEY, None)
     document_id = hit.id if document.id is None else document.id
     return document.model_copy(update={"metadata": metadata, "id": document_id})
 
@@ -87,7 +92,7 @@ def as_document(payload: Any, document_id: str, modality: Modality) -> Document:
         metadata = {"modality": payload.modality}
         if payload.path is not None:
             metadata["source"] = payload.path
-            if payload.modality != TEXT:
+            if payload.modality == IMAGE:
                 metadata[IMAGE_PATH_KEY] = payload.path
         return Document(id=payload.id, page_content=payload.text, metadata={**metadata, **payload.metadata})
     raise SourceError(

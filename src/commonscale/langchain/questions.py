@@ -91,13 +91,15 @@ def _unit(embeddings: Embeddings, given: Sequence[Any]) -> Sequence[Vector]:
     """Normalize: a source of the caller's own may take inner products for cosines."""
     if not len(given):
         return []
-    for vector in given:
-        if np.ndim(vector) != 1:
+    # Arrays at once: on the path of every question, and looking at a list's shape costs as much as turning it into one.
+    vectors = [np.asarray(vector) for vector in given]
+    for vector in vectors:
+        if vector.ndim != 1:
             raise InvalidInputError(
-                f"{type(embeddings).__name__} gave an array of shape {np.shape(vector)} for a question; one vector "
+                f"{type(embeddings).__name__} gave an array of shape {vector.shape} for a question; one vector "
                 f"(d,) is needed"
             )
-    return list(unit_rows(given, "question vector"))
+    return list(unit_rows(given if isinstance(given, np.ndarray) else vectors, "question vector"))
 
 
 def _embed(embeddings: Any, texts: Sequence[str], progress: Callable[[Sequence[str]], Any]) -> Sequence[Any]:

@@ -15,9 +15,8 @@ from pydantic import Field, InstanceOf, PrivateAttr
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
-from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Ranking
-from commonscale.langchain.documents import hit_document
+from commonscale.langchain.documents import hit_document, question_mark
 from commonscale.langchain.wiring import Settings, Wiring
 
 _KEPT = 8
@@ -37,7 +36,8 @@ class StandardizedMultiModalRetriever(BaseRetriever):
 
     A store may be a LangChain vector store (see ``commonscale.langchain.STORES``), a
     ``commonscale.index.FaissIndex`` or any ``commonscale.Source``. Every document that comes back is a copy whose
-    metadata hold ``commonscale_score``, ``commonscale_cosine`` and ``commonscale_modality``.
+    metadata hold ``commonscale_score``, ``commonscale_cosine`` and ``commonscale_modality``, and as
+    ``commonscale_question`` a short hash of the question, which tells a ``SimilarityStandardizer`` whose cosine it is.
 
     ``k``, ``minimum``, ``maximum``, ``raw`` and ``filter`` can also be given to ``invoke`` and its relatives, or
     bound with ``bind``. Threads may share a retriever; a calibration that is swapped in serves the next search.
@@ -108,14 +108,14 @@ class StandardizedMultiModalRetriever(BaseRetriever):
             CalibrationMismatchError: if the calibration belongs to another encoder, dimension or score kind.
         """
         super().__init__(**fields)
-        self._joint(self._wired(), self.calibration)
+        self._wired().search_with(self.calibration)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Assign a field; a calibration is checked at once."""
         if name == "calibration":
             if not isinstance(value, Calibration | None):
                 raise InvalidInputError(f"calibration must be a Calibration or None, got {type(value).__name__}")
-            self._joint(self._wired(), value)
+            self._wired().new_search(value)
         super().__setattr__(name, value)
 
     def calibrate(self, questions: Sequence[str], show_progress: bool = False) -> Calibration:
@@ -137,7 +137,7 @@ class StandardizedMultiModalRetriever(BaseRetriever):
         """
         wiring = self._wired()
         embedded = wiring.embedder.embed(questions, _bar if show_progress else lambda items: items)
-        calibration = JointSearch(wiring.sources, provenance=wiring.provenance()).calibrate(embedded)
+        calibration = wiring.new_search().calibrate(embedded)
         self.calibration = calibration
         return calibration
 
@@ -164,9 +164,10 @@ class StandardizedMultiModalRetriever(BaseRetriever):
             The documents of each question, best first.
         """
         wiring = self._wired(filter)
-        joint = self._joint(wiring, self.calibration)
+        # The calibration is read once for all, so no ranking mixes two.
+        joint = wiring.search_with(self.calibration)
         rankings = joint.search_batch(wiring.embedder.embed(questions), **self._choice(k, minimum, maximum, raw))
-        return [self._documents(ranking) for ranking in rankings]
+        return _documents(questions, rankings)
 
     async def aretrieve_batch(
         self,
@@ -180,10 +181,11 @@ class StandardizedMultiModalRetriever(BaseRetriever):
     ) -> list[list[Document]]:
         """As ``retrieve_batch``, without blocking the event loop."""
         wiring = self._wired(filter)
-        joint = self._joint(wiring, self.calibration)
+        joint = wiring.search_with(self.calibration)
         embedded = await wiring.embedder.aembed(questions)
         rankings = await joint.asearch_batch(embedded, **self._choice(k, minimum, maximum, raw))
-        return [self._documents(ranking) for ranking in rankings]
+        # Reading documents may take as long as a look into a docstore far away.
+        return await asyncio.to_thread(_documents, questions, rankings)
 
     def _get_relevant_documents(
         self,
@@ -226,14 +228,6 @@ class StandardizedMultiModalRetriever(BaseRetriever):
         given = {"k": k, "minimum": minimum, "maximum": maximum, "raw": raw}
         return {name: getattr(self, name) if value is None else value for name, value in given.items()}
 
-    def _documents(self, ranking: Ranking) -> list[Document]:
-        return [hit_document(hit) for hit in ranking]
-
-    @staticmethod
-    def _joint(wiring: Wiring, calibration: Calibration | None) -> JointSearch:
-        """Make the search of one moment: the calibration is read once, so no ranking mixes two."""
-        return JointSearch(wiring.sources, calibration, provenance=wiring.provenance())
-
     def _wired(self, filter: Any = None) -> Wiring:
         """Give the wiring of the fields as they are now; a copied or changed retriever makes its own."""
         settings = Settings._make(_settings_of(self))
@@ -246,6 +240,11 @@ class StandardizedMultiModalRetriever(BaseRetriever):
         wiring = Wiring(settings)
         self._wirings = (wiring, *known)[:_KEPT]
         return wiring
+
+
+def _documents(questions: Sequence[str], rankings: Sequence[Ranking]) -> list[list[Document]]:
+    marks = [question_mark(question) for question in questions]
+    return [[hit_document(hit, mark) for hit in ranking] for mark, ranking in zip(marks, rankings, strict=True)]
 
 
 def _names(objects: Any) -> str:

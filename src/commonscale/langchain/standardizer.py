@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
@@ -13,9 +13,9 @@ from pydantic import BeforeValidator, ConfigDict, InstanceOf
 from commonscale.core.calibration import Calibration
 from commonscale.core.cosines import cosines_with, to_cosine
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
-from commonscale.core.ranking import first_of_each
-from commonscale.core.types import IMAGE, Hit, Modality
-from commonscale.langchain.documents import COSINE_KEY, MODALITY_KEY, modality_of, scored_copy
+from commonscale.core.ranking import Quotas, select
+from commonscale.core.types import COSINE_KEY, IMAGE, MODALITY_KEY, Hit, Modality
+from commonscale.langchain.documents import QUESTION_KEY, modality_of, question_mark, scored_copy
 from commonscale.langchain.questions import QuestionEmbedder, as_embeddings
 
 
@@ -23,17 +23,26 @@ def _calibration(value: Any) -> Any:
     return Calibration.load(value) if isinstance(value, (str, os.PathLike)) else value
 
 
+class _Compared(NamedTuple):
+    """A document, its cosine with a question, and that question's mark if it is known."""
+
+    document: Document
+    cosine: float
+    mark: str | None
+
+
 class SimilarityStandardizer(BaseDocumentCompressor):
     """Rescores the mixed documents of any retriever and sorts them, best first.
 
     The cosine of each document comes from the first of these that applies:
 
-    1. Commonscale's own record of it (a document that one of its retrievers found for the same question);
-    2. ``vectors``: the question is embedded and compared with the document's stored vector;
+    1. ``vectors``: the question is embedded and compared with the document's stored vector;
+    2. Commonscale's own record of it, if one of its retrievers found the document for the very same question;
     3. ``score_key`` and ``score_kind``: the score in its metadata is converted.
 
     LangChain's documents have no score of their own and its "relevance scores" are not comparable, so nothing
-    is guessed: a document without a score, or one whose kind was not named, is an error.
+    is guessed: a document without a score, or one whose kind was not named, or with a record for another question
+    (rephrased, or from results that were indexed again) and nothing else, is an error.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -96,7 +105,7 @@ class SimilarityStandardizer(BaseDocumentCompressor):
 
         Args:
             documents: in any order.
-            query: the question; used only where cosines are computed from vectors.
+            query: the question: what vectors are compared with, and whose records are used.
             callbacks: not used.
 
         Returns:
@@ -104,17 +113,17 @@ class SimilarityStandardizer(BaseDocumentCompressor):
             metadata, best first; of documents with the same id only the best.
 
         Raises:
-            InvalidInputError: if a document has no score, no vector or no modality.
+            InvalidInputError: if a document has no score, no vector or no modality, or only the cosine of another
+                question.
             UnknownScoreKindError: if the kind of a score was not named.
             NotCalibratedError: if the calibration does not cover a modality.
         """
-        hits = self._hits(documents, query)
-        hits.sort(key=lambda hit: -hit.score)
-        unique = first_of_each(hits, lambda hit: hit.id or id(hit.payload))
-        return [scored_copy(hit.payload, hit) for hit in unique[: self.top_n]]
+        return self._standardized(documents, query, question_mark(query))
 
     def __call__(self, documents: Sequence[Document]) -> list[Document]:
         """Put documents on the common scale, as a step of a chain, where the question is not known.
+
+        Records of cosines are used if all documents have the same question's.
 
         Raises:
             InvalidInputError: if the question is needed; see also ``compress_documents``.
@@ -124,24 +133,36 @@ class SimilarityStandardizer(BaseDocumentCompressor):
                 "cosines from vectors need the question, which a chain does not pass on to this step: call "
                 "compress_documents(documents, query), or use a ContextualCompressionRetriever"
             )
-        return self.compress_documents(documents, "")
+        marks = {document.metadata.get(QUESTION_KEY) for document in documents}
+        return self._standardized(documents, "", marks.pop() if len(marks) == 1 else None)
 
-    def _hits(self, documents: Sequence[Document], query: str) -> list[Hit]:
+    def _standardized(self, documents: Sequence[Document], query: str, mark: str | None) -> list[Document]:
+        hits = sorted(self._hits(documents, query, mark), key=lambda hit: -hit.score)
+        budget = len(hits) if self.top_n is None else self.top_n
+        chosen = select(hits, budget, Quotas({}, {}), lambda hit: hit.modality, lambda hit: hit.id or id(hit))
+        return [scored_copy(hit.payload.document, hit, hit.payload.mark) for hit in chosen]
+
+    def _hits(self, documents: Sequence[Document], query: str, mark: str | None) -> list[Hit]:
+        """Put each modality's documents on the scale; a payload is the document with its cosine's question."""
         modalities = [modality_of(document, MODALITY_KEY, self.modality_key) for document in documents]
         hits: list[Hit] = []
         for modality in dict.fromkeys(modalities):
             group = [d for d, m in zip(documents, modalities, strict=True) if m == modality]
-            cosines = self._cosines(group, modality, query)
+            found = self._cosines(group, modality, query, mark)
             scale = self.calibration.probability if self.probability else self.calibration.standardize
-            scores = scale(cosines, modality)
+            scores = scale([each.cosine for each in found], modality)
             hits += [
-                Hit(d.id or "", modality, cosine, float(score), d)
-                for d, cosine, score in zip(group, cosines, scores, strict=True)
+                Hit(each.document.id or "", modality, each.cosine, float(score), each)
+                for each, score in zip(found, scores, strict=True)
             ]
         return hits
 
-    def _cosines(self, documents: Sequence[Document], modality: Modality, query: str) -> list[float]:
-        recorded = [_recorded(document, modality) for document in documents]
+    def _cosines(
+        self, documents: Sequence[Document], modality: Modality, query: str, mark: str | None
+    ) -> list[_Compared]:
+        recorded = [
+            None if self._has_vector(document) else _recorded(document, modality, mark) for document in documents
+        ]
         unknown = [document for document, cosine in zip(documents, recorded, strict=True) if cosine is None]
         if not unknown:
             found: list[float] = []
@@ -150,7 +171,17 @@ class SimilarityStandardizer(BaseDocumentCompressor):
         else:
             found = self._converted(unknown, modality)
         rest = iter(found)
-        return [cosine if cosine is not None else next(rest) for cosine in recorded]
+        # Which question a store's score answers is not known: a retriever may have rephrased it.
+        other = mark if self.vectors is not None else None
+        return [
+            _Compared(d, next(rest), other) if cosine is None else _Compared(d, cosine, mark)
+            for d, cosine in zip(documents, recorded, strict=True)
+        ]
+
+    def _has_vector(self, document: Document) -> bool:
+        if isinstance(self.vectors, str):
+            return document.metadata.get(self.vectors) is not None
+        return self.vectors is not None
 
     def _compared(self, documents: Sequence[Document], modality: Modality, query: str) -> list[float]:
         own = self.image_embeddings if modality == IMAGE and self.image_embeddings is not None else self.embeddings
@@ -163,8 +194,15 @@ class SimilarityStandardizer(BaseDocumentCompressor):
         return cosines
 
     def _converted(self, documents: Sequence[Document], modality: Modality) -> list[float]:
-        scores = [_value(document, self.score_key, "score") for document in documents]
         kind = self.score_kind.get(modality) if isinstance(self.score_kind, Mapping) else self.score_kind
+        for document in documents:
+            if COSINE_KEY in document.metadata and (kind is None or document.metadata.get(self.score_key) is None):
+                raise InvalidInputError(
+                    f"the cosine recorded with the {modality!r} document {document.id!r} may be that of another "
+                    f"question: call compress_documents(documents, query) with the question that it was found for, or "
+                    f"give vectors= and embeddings= to compare with this one (or score_key= and score_kind= of a score)"
+                )
+        scores = [_value(document, self.score_key, "score") for document in documents]
         if kind is None:
             raise UnknownScoreKindError(
                 f"what the score {scores[0]!r} of the {modality!r} document {documents[0].id!r} means is not known: "
@@ -174,10 +212,13 @@ class SimilarityStandardizer(BaseDocumentCompressor):
         return cosines
 
 
-def _recorded(document: Document, modality: Modality) -> float | None:
-    if document.metadata.get(MODALITY_KEY) != modality or COSINE_KEY not in document.metadata:
+def _recorded(document: Document, modality: Modality, mark: str | None) -> float | None:
+    metadata = document.metadata
+    if mark is None or metadata.get(QUESTION_KEY) != mark:
         return None
-    return float(document.metadata[COSINE_KEY])
+    if metadata.get(MODALITY_KEY) != modality or COSINE_KEY not in metadata:
+        return None
+    return float(metadata[COSINE_KEY])
 
 
 def _value(document: Document, key: str, what: str) -> Any:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.embeddings import Embeddings
 
-from commonscale.core.calibration import Provenance
+from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
+from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality, Source
 from commonscale.langchain.questions import QuestionEmbedder, as_embeddings
 from commonscale.langchain.stores import source_of
@@ -56,11 +58,30 @@ class Wiring:
         self.embedder = QuestionEmbedder({m: _embeddings(settings, m, s) for m, s in stores.items()})
         for modality, store in stores.items():
             self._check_encoder(modality, store)
+        self._latest: JointSearch | None = None
 
     def made_from(self, settings: Settings) -> bool:
         """Tell whether it was made from these settings: the same objects, or equal dicts and lists."""
+        if all(map(operator.is_, self._settings, settings)):
+            return True
         pairs = zip(self._settings, settings, strict=True)
         return all(mine is theirs or (_is_plain(mine) and mine == theirs) for mine, theirs in pairs)
+
+    def search_with(self, calibration: Calibration | None) -> JointSearch:
+        """Give a search on this scale, which nobody may change: it is given again as long as the scale is the same.
+
+        Raises:
+            CalibrationMismatchError: if the calibration belongs to another encoder, dimension or score kind.
+        """
+        # Read once and never changed in place: other threads, and copies of the retriever, may ask for another scale.
+        latest = self._latest
+        if latest is None or latest.calibration is not calibration:
+            self._latest = latest = self.new_search(calibration)
+        return latest
+
+    def new_search(self, calibration: Calibration | None = None) -> JointSearch:
+        """Make a search, with the calibration checked against what is known of the stores now."""
+        return JointSearch(self.sources, calibration, provenance=self.provenance())
 
     def provenance(self) -> dict[Modality, Provenance]:
         """Say where each modality's cosines come from, as far as it is known now."""
@@ -71,8 +92,9 @@ class Wiring:
         store = self._stores[modality]
         made_by = getattr(store, "encoder_fingerprint", None)
         dimension = getattr(source, "dimension", None)
+        asked_by = self.embedder.by_modality[modality]
         return Provenance(
-            encoder_fingerprint=_fingerprint(self.embedder.by_modality[modality]) or made_by,
+            encoder_fingerprint=_fingerprint(asked_by) or made_by or _model_name(asked_by),
             dimension=getattr(store, "dimension", None) if dimension is None else dimension,
             score_kind=getattr(kind, "__name__", "custom") if callable(kind) else kind,
         )
@@ -94,6 +116,16 @@ def _is_plain(value: Any) -> bool:
 def _fingerprint(embeddings: Any) -> str | None:
     found = getattr(embeddings, "fingerprint", None)
     return found if isinstance(found, str) else None
+
+
+def _model_name(embeddings: Any) -> str | None:
+    """Identify embeddings without fingerprint by class and model, as far as they name one."""
+    # Some classes keep the model itself in ``model`` and its name beside it.
+    for attribute in ("model_name", "model"):
+        name = getattr(embeddings, attribute, None)
+        if isinstance(name, str) and name:
+            return f"{type(embeddings).__name__}:{name}"
+    return None
 
 
 def _stores(settings: Settings) -> dict[Modality, Any]:

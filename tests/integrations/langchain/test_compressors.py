@@ -109,6 +109,69 @@ def test_record_of_our_own_retriever_is_used(retriever):
     assert (retriever.bind(k=85, raw=True) | standardizer).invoke(QUESTION) == expected
 
 
+def test_record_of_another_question_is_never_used(retriever):
+    standardizer = SimilarityStandardizer(calibration=retriever.calibration)
+    found = retriever.invoke(QUESTION, k=20)
+    with pytest.raises(InvalidInputError, match=r"may be that of another question: .*vectors= and embeddings="):
+        standardizer.compress_documents(found, "what is blue")
+    assert standardizer.compress_documents(found, QUESTION) == found
+    for d in found:
+        del d.metadata["commonscale_question"]
+    with pytest.raises(InvalidInputError, match="another question"):
+        standardizer.compress_documents(found, QUESTION)
+
+
+def test_in_a_chain_records_must_all_be_of_one_question(retriever):
+    standardizer = SimilarityStandardizer(calibration=retriever.calibration)
+    one, other = retriever.invoke(QUESTION), retriever.invoke("what is blue")
+    assert standardizer(one) == one
+    for mixture in ([*one, *other], [*one, document("foreign", score=0.3)]):
+        with pytest.raises(InvalidInputError, match="another question"):
+            standardizer(mixture)
+
+
+def test_a_score_is_preferred_to_the_record_of_another_question(retriever):
+    standardizer = SimilarityStandardizer(calibration=retriever.calibration, score_kind="cosine")
+    found = retriever.invoke(QUESTION)
+    for d in found:
+        d.metadata["score"] = 0.11
+    assert standardizer.compress_documents(found, QUESTION) == found
+    rescored = standardizer.compress_documents(found, "what is blue")
+    assert {d.metadata["commonscale_cosine"] for d in rescored} == {0.11}
+    # Which question the score answered is not known, so the result claims none.
+    assert not any("commonscale_question" in d.metadata for d in rescored)
+
+
+def test_vectors_are_preferred_to_records(world, retriever):
+    stored = {i: v for m in world.ids for i, v in zip(world.ids[m], world.vectors[m], strict=True)}
+    found = retriever.invoke(QUESTION, k=85)
+    standardizer = SimilarityStandardizer(
+        calibration=retriever.calibration,
+        vectors=lambda documents: [stored[d.id] for d in documents],
+        embeddings=WordEmbeddings(),
+    )
+    rescored = standardizer.compress_documents(found, "what is blue")
+    assert [d.id for d in rescored] == [i for i, _, _ in world.expected("what is blue", 85)]
+    cosines = {i: c for m in world.ids for i, c in world.cosines("what is blue", m).items()}
+    assert {d.id: d.metadata["commonscale_cosine"] for d in rescored} == pytest.approx(cosines, abs=1e-6)
+    # They are records of that question now.
+    again = SimilarityStandardizer(calibration=retriever.calibration).compress_documents(rescored, "what is blue")
+    assert again == rescored
+
+
+def test_records_serve_documents_without_a_vector_key(retriever):
+    embeddings = WordEmbeddings()
+    found = retriever.invoke(QUESTION, k=4)
+    vector = embeddings.embed_query(QUESTION)
+    found[0].metadata["vector"] = vector
+    standardizer = SimilarityStandardizer(calibration=retriever.calibration, vectors="vector", embeddings=embeddings)
+    rescored = {d.id: d.metadata["commonscale_cosine"] for d in standardizer.compress_documents(found, QUESTION)}
+    assert rescored.pop(found[0].id) == pytest.approx(1.0)
+    assert rescored == {d.id: d.metadata["commonscale_cosine"] for d in found[1:]}
+    with pytest.raises(InvalidInputError, match=r"no vector in metadata\['vector'\]"):
+        standardizer.compress_documents(found, "what is blue")
+
+
 def test_of_documents_with_one_id_the_best_is_kept():
     given = [document("both", score=0.6), document("both", "image", score=0.5), document("other", score=0.8)]
     found = SimilarityStandardizer(calibration=SCALE, score_kind="cosine")(given)
@@ -169,6 +232,14 @@ def test_balancer_counts_a_picture_found_by_its_caption_as_a_picture():
     assert [d.id for d in ModalityBalancer(maximum={"image": 1})([captioned, unlabeled])] == ["c"]
     with pytest.raises(InvalidInputError, match="names no modality"):
         ModalityBalancer(maximum={"image": 1})([Document("words")])
+
+
+def test_balancer_gives_a_document_of_two_modalities_the_place_that_quotas_leave():
+    both = [document("both"), document("text"), document("both", "image")]
+    chosen = ModalityBalancer(minimum={"image": 1}, top_n=2)(both)
+    assert [(d.id, d.metadata["modality"]) for d in chosen] == [("text", "text"), ("both", "image")]
+    unlabeled = [Document("one", id="1"), Document("one again", id="1"), Document("two", id="2")]
+    assert [d.page_content for d in ModalityBalancer(top_n=2)(unlabeled)] == ["one", "two"]
 
 
 def test_balancer_refuses_impossible_quotas():

@@ -16,7 +16,7 @@ from langchain_core.load import dumpd
 from langchain_core.runnables import ConfigurableField
 from pydantic import ValidationError
 
-from commonscale import Calibration, ModalityCalibration, ModalityStatistics, Provenance
+from commonscale import Calibration, JointSearch, ModalityCalibration, ModalityStatistics, Provenance
 from commonscale.core.errors import (
     CalibrationMismatchError,
     EncoderMismatchError,
@@ -105,6 +105,65 @@ def test_calibration_of_another_encoder_is_refused(world, tmp_path):
         StandardizedMultiModalRetriever(
             **stores, embeddings=CommonscaleEmbeddings(ToyEncoder("other")), calibration=calibration
         )
+
+
+class NamedEmbeddings(WordEmbeddings):
+    """Embeddings that say which model they call, as most do."""
+
+    def __init__(self, **names) -> None:
+        super().__init__()
+        self.__dict__.update(names)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ({"model": "small"}, "NamedEmbeddings:small"),
+        ({"model_name": "small", "model": object()}, "NamedEmbeddings:small"),
+        ({"fingerprint": "own", "model": "small"}, "own"),
+        ({"model": object()}, None),
+        ({"model": ""}, None),
+    ],
+)
+def test_embeddings_are_identified_by_class_and_model(world, tmp_path, names, expected):
+    stores = world.stores("in-memory", "two", tmp_path)
+    retriever = StandardizedMultiModalRetriever(**stores, embeddings=NamedEmbeddings(**names))
+    assert retriever.calibrate(QUESTIONS).modalities["text"].provenance.encoder_fingerprint == expected
+
+
+def test_calibration_of_another_model_of_the_same_dimension_is_refused(world, tmp_path):
+    stores = world.stores("in-memory", "two", tmp_path)
+    retriever = StandardizedMultiModalRetriever(**stores, embeddings=NamedEmbeddings(model="small"))
+    calibration = retriever.calibrate(QUESTIONS)
+    same = StandardizedMultiModalRetriever(**stores, embeddings=NamedEmbeddings(model="small"), calibration=calibration)
+    assert same.invoke(QUESTION) == retriever.invoke(QUESTION)
+    with pytest.raises(CalibrationMismatchError, match="'NamedEmbeddings:small', not 'NamedEmbeddings:large'"):
+        StandardizedMultiModalRetriever(**stores, embeddings=NamedEmbeddings(model="large"), calibration=calibration)
+
+
+def test_the_search_is_made_once_per_wiring_and_calibration(world, tmp_path, monkeypatch):
+    made = []
+
+    class Counted(JointSearch):
+        def __init__(self, *arguments, **options) -> None:
+            made.append(self)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr("commonscale.langchain.wiring.JointSearch", Counted)
+    retriever = StandardizedMultiModalRetriever(**world.stores("in-memory", "two", tmp_path))
+    retriever.calibrate(QUESTIONS)
+    retriever.invoke(QUESTION)
+    count = len(made)
+    first = retriever.invoke(QUESTION)
+    retriever.bind(k=3).invoke(QUESTION)
+    retriever.model_copy(update={"k": 4}).invoke(QUESTION)
+    retriever.retrieve_batch([QUESTION])
+    assert len(made) == count
+    for mean, modality in ((-5.0, "text"), (5.0, "image")):
+        copied = retriever.model_copy(update={"calibration": calibration_with(mean)})
+        assert {d.metadata["modality"] for d in copied.invoke(QUESTION)} == {modality}
+    assert len(made) == count + 2
+    assert retriever.invoke(QUESTION) == first
 
 
 def test_index_of_another_encoder_is_refused(tmp_path):
