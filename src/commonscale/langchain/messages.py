@@ -10,9 +10,8 @@ from langchain_core.documents import Document
 from langchain_core.messages.content import ContentBlock
 
 from commonscale.core.errors import ImageError, InvalidInputError, SkippedImageWarning
-from commonscale.core.types import TEXT
+from commonscale.core.types import IMAGE, MODALITY_KEY, TEXT
 from commonscale.core.warn import warn
-from commonscale.langchain.documents import MODALITY_KEY
 from commonscale.langchain.pictures import ImageKeys, image_block
 
 Missing = Literal["raise", "note"]
@@ -44,8 +43,9 @@ def to_content_blocks(
         image_base64_key: metadata key of its bytes in base64.
         mime_type_key: metadata key of its type, used with base64.
         content_is_base64: whether the content of image documents is the picture in base64 and not a caption.
-        modality_key: metadata key that names a document's modality; one without is an image if its metadata name
-            a picture, or if it was found as one.
+        modality_key: metadata key that names a document's modality: ``"image"`` is sent as a picture, ``"text"`` as
+            text, any other (a table) as a picture if its metadata name one, else as text. A document without label
+            is an image if its metadata name a picture, or if it was found as one.
         folder: where relative paths start.
         missing: what to do about a picture that cannot be read: ``"raise"``, or ``"note"`` to put a note in
             its place, with a ``SkippedImageWarning``.
@@ -73,9 +73,11 @@ def to_content_blocks(
 def _is_image(document: Document, modality_key: str, keys: ImageKeys) -> bool:
     """Tell what a document is by its label, else by its picture, else by the modality it was found in."""
     label = document.metadata.get(modality_key)
-    if not label and keys.found_in(document.metadata):
+    if label in (IMAGE, TEXT):
+        return bool(label == IMAGE)
+    if keys.found_in(document.metadata):
         return True
-    return (label or document.metadata.get(MODALITY_KEY) or TEXT) != TEXT
+    return not label and document.metadata.get(MODALITY_KEY) == IMAGE
 
 
 def _picture(document: Document, keys: ImageKeys, missing: Missing) -> dict[str, Any]:

@@ -22,7 +22,6 @@ _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
-    b"BM": "image/bmp",
     b"II*\x00": "image/tiff",
     b"MM\x00*": "image/tiff",
 }
@@ -146,4 +145,7 @@ def sniffed(content: bytes) -> str | None:
         return "image/webp"
     if content[4:8] == b"ftyp":
         return _HEIF_BRANDS.get(content[8:12])
+    # Two letters alone would send any text about a BMW; after the file's size a bitmap has four reserved zeros.
+    if content[:2] == b"BM" and content[6:10] == b"\0\0\0\0":
+        return "image/bmp"
     return None

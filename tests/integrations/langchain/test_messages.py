@@ -15,7 +15,9 @@ from langchain_core.messages import HumanMessage, is_data_content_block
 from PIL import Image
 
 from commonscale.core.errors import ImageError, InvalidInputError, SkippedImageWarning
+from commonscale.index import Document as IndexDocument
 from commonscale.langchain import to_content_blocks
+from commonscale.langchain.documents import as_document
 from commonscale.langchain.pictures import sniffed
 
 
@@ -109,6 +111,35 @@ def test_what_a_document_is_counts_before_what_it_was_found_as():
     assert to_content_blocks([article]) == [{"type": "text", "text": "words"}]
     with pytest.raises(ImageError, match="'found' has no picture"):
         to_content_blocks([Document("", id="found", metadata={"commonscale_modality": "image"})])
+
+
+def test_other_modalities_are_text_unless_their_metadata_name_a_picture():
+    table = Document("| a | b |", metadata={"modality": "table"})
+    found = Document("words", metadata={"commonscale_modality": "audio"})
+    labeled = Document("words", metadata={"modality": "audio", "commonscale_modality": "image"})
+    figure = Document("", metadata={"modality": "figure", "image_url": "https://e.org/a.png"})
+    assert to_content_blocks([table, found, labeled, figure]) == [
+        {"type": "text", "text": "| a | b |"},
+        {"type": "text", "text": "words"},
+        {"type": "text", "text": "words"},
+        {"type": "image", "url": "https://e.org/a.png"},
+    ]
+
+
+@pytest.mark.parametrize(("modality", "named"), [("image", True), ("text", False), ("audio", False)])
+def test_only_pictures_of_an_index_get_an_image_path(modality, named):
+    document = as_document(IndexDocument("x", modality, text="hi", path="a.bin"), "x", modality)
+    assert document.metadata["source"] == "a.bin"
+    assert ("image_path" in document.metadata) is named
+
+
+def test_words_that_begin_like_a_bitmap_are_not_sent(tmp_path):
+    for words in (b"BM", b"BMW: private notes", b"BMI of patients, in kg/m2"):
+        (tmp_path / "notes.bmp").write_bytes(words)
+        with pytest.raises(ImageError, match="is no JPEG"):
+            to_content_blocks([image(image_path=tmp_path / "notes.bmp")])
+    (tmp_path / "real.bmp").write_bytes(picture("BMP"))
+    assert to_content_blocks([image(image_path=tmp_path / "real.bmp")])[0]["mime_type"] == "image/bmp"
 
 
 @pytest.mark.parametrize(
