@@ -36,6 +36,8 @@ class FaissStoreSource:
     keeps the modality it had when it was first seen.
     """
 
+    concurrent = True
+
     def __init__(self, store: Any, view: View) -> None:
         self.store = store
         self.view = view

@@ -36,6 +36,7 @@ class InMemorySource:
     """
 
     score_kind = "cosine"
+    concurrent = True
 
     def __init__(self, store: Any, view: View) -> None:
         self.store = store

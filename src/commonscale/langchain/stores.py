@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from commonscale.core.errors import UnknownScoreKindError
+from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
+from commonscale.langchain.distinct import DistinctSource
 from commonscale.langchain.faiss_store import FaissStoreSource
 from commonscale.langchain.memory_store import InMemorySource
 from commonscale.langchain.scored_store import StoreFacts
@@ -48,11 +49,24 @@ def source_of(store: Any, view: View) -> Source:
 
     Raises:
         UnknownScoreKindError: if nothing is known of the store's scores.
+        InvalidInputError: if it is a bare FAISS index, which has vectors but no documents.
     """
+    source = _adapted(store, view)
+    # Ids of the store's own are unique; those that the user names may stand for several documents.
+    return source if view.id_key is None else DistinctSource(source, view.modality)
+
+
+def _adapted(store: Any, view: View) -> Source:
     for cls in type(store).__mro__:
         adapter = STORES.get(cls.__name__)
         if adapter is not None:
             return adapter(store, view)
+    if type(store).__module__.split(".")[0] == "faiss":
+        raise InvalidInputError(
+            f"a bare faiss.{type(store).__name__} cannot be searched for documents, it holds only vectors; give a "
+            f"LangChain FAISS store around it (FAISS(embeddings, index, docstore, index_to_docstore_id)), or a "
+            f"commonscale.index.FaissIndex"
+        )
     if callable(getattr(store, "search", None)) and not hasattr(store, "similarity_search"):
         return WrappedSource(store, view)
     try:

@@ -42,6 +42,11 @@ class WrappedSource:
         """Length of the vectors, if the source says."""
         return getattr(self.source, "dimension", None)
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether it may be searched in a helping thread: if the source says so."""
+        return bool(getattr(self.source, "concurrent", False))
+
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Find the ``k`` documents closest to each question."""
         depth = k

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from commonscale.core.errors import (
 )
 from commonscale.langchain import STORES, StandardizedMultiModalRetriever
 from commonscale.langchain.scored_store import StoreFacts
+from commonscale.langchain.stores import source_of
 from commonscale.langchain.view import View
 from langchain_world import DIMENSION, QUESTIONS, WordEmbeddings, World, add_to_memory, build_store
 from sources import ArraySource
@@ -203,6 +206,70 @@ def test_id_key_names_documents(tmp_path):
     assert all(d.id.startswith("t") for d in found)
     with pytest.raises(SourceError, match=r"has no id .*id_key="):
         raw({"text_store": store}, id_key="absent").invoke(QUESTION)
+
+
+@pytest.mark.parametrize("kind", LOCAL)
+async def test_documents_of_one_id_never_starve_others(kind, tmp_path):
+    """Forty chunks of one page are nearer than any other: the search goes deeper until k pages are found."""
+    chunks = [(f"c{n}", "long", best_vector() + 0.01 * n) for n in range(40)]
+    pages = [(f"p{n}", f"page {n}", np.roll(best_vector(), n + 1)) for n in range(5)]
+    documents = [
+        Document(id=name, page_content=name, metadata={"modality": "text", "page": page})
+        for name, page, _ in chunks + pages
+    ]
+    vectors = np.stack([v / np.linalg.norm(v) for _, _, v in chunks + pages]).astype(np.float32)
+    store = build_store(kind, documents, vectors, WordEmbeddings(), tmp_path / "store")
+    retriever = raw({"store": store}, modalities=["text"], id_key="page", k=3)
+    found = retriever.invoke(QUESTION)
+    assert len({d.metadata["page"] for d in found}) == 3
+    assert found[0].id == "c0"
+    assert found == await retriever.ainvoke(QUESTION)
+    assert len(retriever.invoke(QUESTION, k=50)) == 6
+    assert [len(each) for each in retriever.retrieve_batch([QUESTION, "other"], k=6)] == [6, 6]
+
+
+def test_documents_of_one_id_in_an_asynchronous_source():
+    world = World()
+
+    class Asynchronous(ArraySource):
+        async def asearch(self, questions, k):
+            return [Candidates(c.ids, c.cosines, None) for c in self.search(questions, k)]
+
+    source = Asynchronous(world.ids["text"], world.vectors["text"])
+    retriever = raw({"text_store": source}, id_key=lambda d: f"page {int(d.id[1:]) // 20}", k=3)
+    assert ids(asyncio.run(retriever.ainvoke(QUESTION))) == ids(retriever.invoke(QUESTION))
+    assert len(retriever.invoke(QUESTION)) == 3
+
+
+def test_bare_faiss_index_is_refused_at_once():
+    import faiss
+
+    with pytest.raises(InvalidInputError, match=r"bare faiss.IndexFlatIP .*FAISS store around it.*FaissIndex"):
+        raw({"text_store": faiss.IndexFlatIP(DIMENSION)})
+
+
+@pytest.mark.parametrize("id_key", [None, "id"])
+@pytest.mark.parametrize(
+    ("kind", "concurrent"),
+    [("in-memory", True), ("faiss-ip", True), ("array", False), ("array", True), ("score", False)],
+)
+def test_which_sources_may_be_searched_in_helping_threads(kind, concurrent, id_key, tmp_path):
+    world = World()
+    view = View("text", id_key=id_key, score_kind="cosine" if kind == "score" else None)
+    if kind == "array":
+        store = ArraySource(world.ids["text"], world.vectors["text"])
+        store.concurrent = concurrent
+    elif kind == "score":
+        store = SimpleNamespace(similarity_search_with_score_by_vector=lambda vector, k: [])
+    else:
+        store = world.store(kind, ["text"], tmp_path)
+    assert getattr(source_of(store, view), "concurrent", False) is concurrent
+
+
+def test_index_source_is_as_concurrent_as_the_index_says(tmp_path):
+    index = World().store("index", ["text"], tmp_path)
+    expected = bool(getattr(index.source("text"), "concurrent", False))
+    assert source_of(index, View("text")).concurrent is expected
 
 
 @pytest.mark.parametrize("kind", [*LOCAL, "faiss-normalized"])
@@ -464,3 +531,21 @@ def test_a_row_of_facts_reads_the_kind_from_the_store(monkeypatch):
     store.metric = "cosine_distance"
     with pytest.raises(ScoreOutOfRangeError, match="'cosine_distance'"):
         raw({"store": store}, modalities=["text"]).invoke(QUESTION, k=60)
+
+
+async def test_documents_are_read_off_the_event_loop(tmp_path):
+    world = World()
+    stores = world.stores("faiss-ip", "two", tmp_path)
+    threads = []
+    docstore = stores["text_store"].docstore
+    look = docstore.search
+
+    def watched(name):
+        threads.append(threading.current_thread())
+        return look(name)
+
+    docstore.search = watched
+    found = await raw(stores).aretrieve_batch([QUESTION])
+    assert len(found[0]) == 10
+    assert threads
+    assert threading.current_thread() not in threads
