@@ -87,7 +87,7 @@ def _check(texts: Sequence[str]) -> None:
         raise InvalidInputError(f"questions must be strings, got {texts!r}"[:300])
 
 
-def _unit(embeddings: Embeddings, given: Sequence[Any]) -> Sequence[Vector]:
+def _unit(embeddings: Embeddings, given: Any) -> Sequence[Vector]:
     """Normalize: a source of the caller's own may take inner products for cosines."""
     if not len(given):
         return []
