@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import commonscale
 from commonscale.core.errors import EncoderError, ImageError, InvalidInputError, TruncationWarning
 from commonscale.encoders import Encoder, load_encoder
+from commonscale.encoders.fingerprint import TOKENIZER_LOCK
 from tiny_models import BERT_TOKENS, CLIP_TOKENS, DIMENSION, IMAGE_SIZE, save_tiny_clip, save_tiny_dual_encoder
 
 torch = pytest.importorskip("torch")
@@ -155,6 +157,35 @@ def test_threads_share_one_encoder(encoder):
     assert all(np.abs(result - expected).max() < 1e-6 for result in results)
 
 
+class Guarded:
+    """A tokenizer that says whenever it is called without the lock: its truncation is state that all calls share."""
+
+    def __init__(self, tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.calls = 0
+        self.bare = 0
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        self.calls += 1
+        self.bare += not TOKENIZER_LOCK.locked()
+        return self.tokenizer(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.tokenizer, name)
+
+
+def test_every_use_of_the_tokenizer_holds_the_lock(folder, encoder):
+    """The fingerprint is made when first asked for, which may be in the middle of another thread's batch."""
+    fresh = load_encoder(folder, device="cpu")
+    fresh._tokenizer = tokenizer = Guarded(fresh._tokenizer)
+    getattr(fresh, "_check_end_token", lambda: None)()
+    fresh.encode_texts(TEXTS)
+    before = tokenizer.calls
+    assert fresh.fingerprint == encoder.fingerprint
+    assert tokenizer.calls > before > 1
+    assert tokenizer.bare == 0
+
+
 def test_progress_bar(folder, capfd):
     load_encoder(folder, progress=True).encode_texts(TEXTS)
     assert "6/6" in capfd.readouterr().err
@@ -180,6 +211,14 @@ def test_long_texts_are_cut_with_one_warning_that_counts_them(encoder):
         assert f"the longest has {limit + 2}" in str(caught[0].message)
         assert np.abs(vectors[1:] - vectors[2]).max() < 1e-6
         assert np.abs(vectors[0] - vectors[2]).max() > 1e-3
+
+
+def test_the_warning_points_at_the_users_line_also_through_an_adapter(encoder):
+    inside = Path(commonscale.__file__).with_name("adapter.py")
+    adapter = compile("encoder.encode_texts(texts)", str(inside), "exec")
+    with pytest.warns(TruncationWarning) as caught:
+        exec(adapter, {"encoder": encoder, "texts": ["dog " * 200]})
+    assert caught[0].filename == __file__
 
 
 def test_count_tokens(encoder):
@@ -263,7 +302,9 @@ def test_files_and_open_images_give_the_same_vectors(encoder, tmp_path):
     assert np.abs(vectors - vectors[0]).max() < 1e-6
 
 
-@pytest.mark.parametrize(("value", "words"), [(0.0, "norm zero"), (float("nan"), "NaN"), (float("inf"), "NaN")])
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.0, "null"), (float("nan"), "not finite"), (float("inf"), "not finite")]
+)
 def test_vectors_without_direction_are_an_error(folder, value, words):
     broken = load_encoder(folder)
     with torch.no_grad():

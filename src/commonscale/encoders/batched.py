@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from commonscale.core.errors import ImageError, InvalidInputError, TruncationWarning
 from commonscale.core.extras import require
+from commonscale.core.warn import warn
 from commonscale.encoders.base import ImageBatch, ImageFailure, Vectors
 from commonscale.encoders.image_sources import describe
 from commonscale.encoders.images import ImageInput, ImageOptions, read_image
@@ -153,12 +153,11 @@ class BatchedEncoder(ABC):
     def _warn_of_truncation(self, lengths: NDArray[np.int64]) -> None:
         cut = int((lengths > self.max_tokens).sum())
         if cut:
-            warnings.warn(
+            warn(
                 f"{cut} of {len(lengths)} texts are longer than the {self.max_tokens} tokens that this encoder "
                 f"reads (the longest has {int(lengths.max())}): what follows was cut off. Split long texts "
                 "into smaller passages.",
                 TruncationWarning,
-                stacklevel=4,
             )
 
     def _encode_pictures(

@@ -8,6 +8,7 @@ from commonscale.core.errors import EncoderError
 from commonscale.encoders.batched import EncodingOptions
 from commonscale.encoders.checkpoint import Checkpoint
 from commonscale.encoders.dual import DualEncoder
+from commonscale.encoders.fingerprint import TOKENIZER_LOCK
 
 # CLIPTextModel's sign for "the end of a text is its highest token id", from configs written before 4.31.
 _HIGHEST_ID = 2
@@ -29,7 +30,8 @@ class CLIPEncoder(DualEncoder):
         start token, and every text gets the same vector without any error.
         """
         end = self.checkpoint.config.text_config.eos_token_id
-        with_marks = self._tokenizer("a", verbose=False)["input_ids"]
+        with TOKENIZER_LOCK:
+            with_marks = self._tokenizer("a", verbose=False)["input_ids"]
         found = end in with_marks if end != _HIGHEST_ID else max(with_marks) == with_marks[-1]
         if not found:
             raise EncoderError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,15 +12,11 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
 from commonscale.encoders.batched import BatchedEncoder, EncodingOptions
 from commonscale.encoders.checkpoint import Checkpoint
-from commonscale.encoders.fingerprint import fingerprint_of
+from commonscale.encoders.fingerprint import TOKENIZER_LOCK, fingerprint_of
 from commonscale.encoders.vectors import features_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-# The Rust tokenizers keep padding and truncation as state and refuse two borrowers at once ("Already borrowed").
-# One lock for all encoders, so that an encoder can still be copied and sent to another process.
-_TOKENIZER_LOCK = threading.Lock()
 
 # A tokenizer without a limit of its own says 1e30.
 _ABSURD_LIMIT = 1_000_000
@@ -91,12 +86,12 @@ class DualEncoder(BatchedEncoder):
             raise InvalidInputError(f"count_tokens() needs a list of strings, got one: {texts[:60]!r}")
         if not texts:
             return []
-        with _TOKENIZER_LOCK:
+        with TOKENIZER_LOCK:
             ids = self._tokenizer(list(texts), padding=False, truncation=False, verbose=False)["input_ids"]
         return [len(text_ids) for text_ids in ids]
 
     def _embed_texts(self, texts: list[str]) -> NDArray[Any]:
-        with _TOKENIZER_LOCK:
+        with TOKENIZER_LOCK:
             tokens = self._tokenizer(
                 texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
             )

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 from commonscale.core.extras import require
+
+# The Rust tokenizers keep padding and truncation as state and refuse two borrowers at once ("Already borrowed"), so
+# every use of one holds this lock. One for all encoders, so that an encoder can still be copied and sent to another
+# process.
+TOKENIZER_LOCK = threading.Lock()
 
 # What a processor's settings say about its own class and files, not about pixels.
 _NOT_PIXELS = frozenset(
@@ -76,8 +82,10 @@ def _digest_of_weights(state: Mapping[str, Any]) -> str:
 
 
 def _digest_of_tokenizer(tokenizer: Any) -> str:
-    probes = [tokenizer(text, verbose=False)["input_ids"] for text in _PROBES]
-    return _digest(_as_bytes([tokenizer.get_vocab(), probes]))
+    with TOKENIZER_LOCK:
+        probes = [tokenizer(text, verbose=False)["input_ids"] for text in _PROBES]
+        vocabulary = tokenizer.get_vocab()
+    return _digest(_as_bytes([vocabulary, probes]))
 
 
 def _digest(content: bytes) -> str:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from commonscale.core.errors import EncoderError
+from commonscale.core import dense
+from commonscale.core.errors import EncoderError, InvalidInputError
+from commonscale.core.types import Vector
 
 
-def unit_rows(features: ArrayLike, what: str) -> NDArray[np.float32]:
-    """Divide every row by its Euclidean norm.
-
-    The norm is taken in float64, where the square of any finite float32 is finite, and the result is rounded
-    to float32 once.
+def unit_rows(features: ArrayLike, what: str) -> Vector:
+    """Divide every row by its Euclidean norm; see ``commonscale.core.dense.unit_rows``.
 
     Args:
         features: raw features, shape (n, d), any floating type.
@@ -26,19 +24,13 @@ def unit_rows(features: ArrayLike, what: str) -> NDArray[np.float32]:
     Raises:
         EncoderError: if a row holds NaN or infinity, or has norm zero: it has no direction, so no cosine.
     """
-    raw = np.asarray(features, dtype=np.float64)
-    norms: NDArray[np.float64] = np.linalg.norm(raw, axis=1, keepdims=True)
-    flat = norms[:, 0]
-    broken = np.flatnonzero(~np.isfinite(flat) | (flat == 0.0))
-    if broken.size:
-        first = int(broken[0])
-        fault = "norm zero" if flat[first] == 0.0 else "NaN or infinite numbers"
+    try:
+        return dense.unit_rows(features, f"{what} vector")
+    except InvalidInputError as error:
         raise EncoderError(
-            f"The model gave {broken.size} of {len(raw)} {what} vectors without a direction (row {first} of the "
-            f"batch has {fault}), so no cosine can be taken. Check the weights; with float16 or bfloat16 try "
+            f"The model gave a batch that cannot be used: {error}. Check the weights; with float16 or bfloat16 try "
             "dtype='float32'."
-        )
-    return (raw / norms).astype(np.float32)
+        ) from error
 
 
 def features_of(output: Any) -> Any:
