@@ -70,6 +70,25 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
 
+    def answer_dripping(self) -> None:
+        """Byte by byte, each long before any single wait is over; a picture in the end."""
+        self.send_response_only(200)
+        self.send_header("Content-Length", str(len(PNG)))
+        self.send_header("X-Filler", "x" * 200)
+        headers, self._headers_buffer = b"".join(self._headers_buffer), []
+        try:
+            for byte in headers + b"\r\n":
+                self.wfile.write(bytes([byte]))
+                self.server.stopped.wait(0.01)
+            self.wfile.write(PNG)
+        except OSError:
+            self.server.hung_up.set()
+            self.close_connection = True
+
+    def answer_slowcircle(self) -> None:
+        self.server.stopped.wait(0.15)
+        self.reply(302, Location="/slowcircle")
+
     def answer_cut(self) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(PNG) + 100))
@@ -85,10 +104,12 @@ class Handler(BaseHTTPRequestHandler):
 def server() -> Iterator[ThreadingHTTPServer]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         running.seen = []
+        running.stopped, running.hung_up = threading.Event(), threading.Event()
         running.url = f"http://127.0.0.1:{running.server_port}"
         thread = threading.Thread(target=running.serve_forever, args=(0.02,))
         thread.start()
         yield running
+        running.stopped.set()
         running.shutdown()
         thread.join()
 
@@ -141,10 +162,12 @@ def test_https_goes_to_the_checked_address_but_proves_the_name(monkeypatch):
 
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("1.1.1.1", 443))]
     monkeypatch.setattr(downloads.socket, "getaddrinfo", lambda *args, **kwargs: found)
-    request = downloads._request(httpx.URL("https://pictures.example/a.png?b=1"), ImageOptions(allow_urls=True))
+    request = downloads._request(
+        httpx.URL("https://pictures.example/a.png?b=1"), ImageOptions(allow_urls=True), downloads._Line()
+    )
     assert str(request["url"]) == "https://1.1.1.1/a.png?b=1"
     assert request["headers"]["Host"] == "pictures.example"
-    assert request["extensions"] == {"sni_hostname": "pictures.example"}
+    assert request["extensions"]["sni_hostname"] == "pictures.example"
 
 
 @pytest.mark.parametrize(
@@ -202,10 +225,33 @@ def test_size_limit_is_the_callers(server):
         load_image(f"{server.url}/picture", options)
 
 
-def test_time_limit_covers_the_whole_download(server):
+@pytest.mark.parametrize("path", ["endless", "dripping", "slowcircle"])
+def test_time_limit_covers_body_headers_and_redirects(server, path):
     options = ImageOptions(allow_urls=True, allow_private_addresses=True, max_bytes=10**12, timeout=0.3)
-    with pytest.raises(ImageError, match=r"longer than timeout=0\.3 s|Timeout"):
-        load_image(f"{server.url}/endless", options)
+    with pytest.raises(ImageError, match=r"longer than timeout=0\.3 s"):
+        load_image(f"{server.url}/{path}", options)
+
+
+def test_a_download_out_of_time_hangs_up(server):
+    options = ImageOptions(allow_urls=True, allow_private_addresses=True, timeout=0.3)
+    with pytest.raises(ImageError, match="longer than timeout"):
+        load_image(f"{server.url}/dripping", options)
+    assert server.hung_up.wait(10)
+
+
+def test_time_limit_covers_the_look_up(monkeypatch):
+    released = threading.Event()
+
+    def hanging(*args: object, **kwargs: object) -> list:
+        released.wait(30)
+        raise socket.gaierror("released")
+
+    monkeypatch.setattr(downloads.socket, "getaddrinfo", hanging)
+    options = ImageOptions(allow_urls=True, timeout=0.1)
+    with pytest.raises(ImageError, match=r"longer than timeout=0\.1 s"):
+        load_image("http://pictures.example/a.png", options)
+    assert not released.is_set()
+    released.set()
 
 
 def test_nobody_listens():
