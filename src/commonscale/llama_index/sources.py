@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from llama_index.core.schema import BaseNode, ImageNode, TextNode
 from llama_index.core.vector_stores.types import MetadataFilters
@@ -14,9 +14,11 @@ from commonscale.core.calibration import Provenance
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import InvalidInputError, SourceError
 from commonscale.core.types import IMAGE, Candidates, Hit, Modality, Question, Source
-from commonscale.index.document import Document
 from commonscale.llama_index.catalog import NodeCatalog
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY
+
+if TYPE_CHECKING:
+    from commonscale.index.document import Document
 
 ScoreKindName: TypeAlias = str | Converter
 
@@ -117,6 +119,8 @@ class CoreSource:
         return [self._node(hit) for hit in hits]
 
     def _node(self, hit: Hit) -> BaseNode:
+        from commonscale.index.document import Document
+
         if isinstance(hit.payload, BaseNode):
             return hit.payload
         if isinstance(hit.payload, Document):

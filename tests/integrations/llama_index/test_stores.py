@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -488,3 +490,12 @@ def test_an_index_of_another_encoder_is_refused(tmp_path: Any) -> None:
         StandardizedMultiModalRetriever(store=index, embed_model=Encoder())
     with pytest.raises(InvalidInputError, match="no metadata filters"):
         StandardizedMultiModalRetriever(store=index, embed_model=Encoder(), filters=EVEN)
+
+
+def test_our_own_index_is_not_loaded_before_it_is_used() -> None:
+    code = (
+        "import sys, commonscale.llama_index; "
+        "print([m for m in sys.modules if m.startswith(('commonscale.index', 'commonscale.encoders', 'faiss'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
