@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from commonscale.core.errors import ImageError
-from commonscale.encoders.images import ImageOptions, load_image
+from commonscale.encoders.images import FORMATS, ImageOptions, load_image
 
 Image = pytest.importorskip("PIL.Image")
 ImageOps = pytest.importorskip("PIL.ImageOps")
@@ -335,6 +335,32 @@ def test_the_pixel_limit_is_the_callers_and_global_state_stays():
         load_image(Image.fromarray(NOISE), ImageOptions(max_pixels=191))
     assert load_image(content, ImageOptions(max_pixels=192)).size == (16, 12)
     assert before == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_too_many_pixels_are_refused_before_anything_is_decoded(kind, monkeypatch):
+    Image.init()
+    name = {"MPO": "JPEG"}.get(kind, kind)  # an MPO of one picture is a JPEG
+    if name not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {name}")
+    content = encoded(Image.fromarray(NOISE), name)
+    plugin = type(Image.open(io.BytesIO(content)))
+
+    def decoding(*args: object) -> None:
+        raise AssertionError("decoded")
+
+    for base in plugin.__mro__[: plugin.__mro__.index(Image.Image)]:
+        monkeypatch.setattr(base, "load", decoding)
+    with pytest.raises(ImageError, match="16 x 12 is more than max_pixels=191"):
+        load_image(content, ImageOptions(max_pixels=191))
+
+
+def test_icons_are_refused():
+    """Pillow decodes what lies in an ICO before it tells how large it is."""
+    stream = io.BytesIO()
+    Image.fromarray(NOISE).resize((16, 16)).save(stream, "ICO")
+    with pytest.raises(ImageError, match="not a picture in a format that is read"):
+        load_image(stream.getvalue())
 
 
 def test_strips_are_refused():

@@ -24,7 +24,8 @@ picture                                     result
 not there, a folder, a device               ImageError "no such file", "is a folder", ...
 empty (0 bytes), not a picture              ImageError
 truncated, damaged while decoding           ImageError; nothing is guessed for the missing part
-EPS and other formats not in ``FORMATS``    ImageError (Pillow would start Ghostscript for EPS)
+EPS, ICO and others not in ``FORMATS``      ImageError (Pillow would start Ghostscript for EPS, and decodes
+                                            an ICO before it tells its size)
 more than ``max_pixels``                    ImageError before anything is decoded
 narrower than 1 : ``max_aspect_ratio``      ImageError: resizing the short side of a 1 x 60,000 strip
                                             to 224 would need gigabytes
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
 ImageInput: TypeAlias = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes], "Image"]
 
-FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI", "TIFF", "WEBP")
 """Formats of Pillow that are read, HEIF if a plugin brings it. Formats without a signature are left out:
 any bytes could pass for them."""
 
