@@ -13,6 +13,17 @@ from commonscale.core import concurrency
 from commonscale.core.concurrency import WORKERS, run_together
 
 
+@pytest.fixture(autouse=True)
+def _several_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concurrency, "processors", lambda: 2)
+
+
+def test_on_a_single_processor_the_caller_does_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert concurrency.processors() == 2
+    monkeypatch.setattr(concurrency, "processors", lambda: 1)
+    assert run_together([threading.get_ident] * 3, [True] * 3) == [threading.get_ident()] * 3
+
+
 def test_results_come_in_order_and_the_first_task_runs_in_the_callers_thread() -> None:
     threads: dict[int, int] = {}
 
@@ -86,7 +97,9 @@ def test_tasks_that_must_stay_run_in_the_callers_thread_in_order() -> None:
 def test_after_a_fork_the_child_has_threads_of_its_own() -> None:
     code = """
 import os, threading
+from commonscale.core import concurrency
 from commonscale.core.concurrency import _pool, run_together
+concurrency.processors = lambda: 2
 def meet():
     barrier = threading.Barrier(2, timeout=10)
     return sorted(run_together([barrier.wait, barrier.wait], [True, True]))

@@ -234,7 +234,8 @@ async def test_async_honors_quotas() -> None:
     assert [(hit.id, hit.modality) for hit in ranking] == [("c", "image")]
 
 
-def test_only_sources_that_allow_it_leave_the_callers_thread() -> None:
+def test_only_sources_that_allow_it_leave_the_callers_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("commonscale.core.concurrency.processors", lambda: 2)
     seen: dict[str, int] = {}
     barrier = threading.Barrier(2, timeout=10)
 

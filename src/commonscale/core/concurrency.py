@@ -25,11 +25,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
+def processors() -> int:
+    """Count the processors that this process may use now."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def run_together(tasks: Sequence[Callable[[], T]], concurrent: Sequence[bool]) -> list[T]:
     """Run tasks, those that allow it side by side.
 
     Tasks that must stay in the calling thread run there, one after the other; if there are none, the first one
-    does. The others go to helping threads. One that no helping thread has begun by the time the caller has
+    does. The others go to helping threads, if the process may use more than one processor: on a single one they
+    would only get in each other's way. One that no helping thread has begun by the time the caller has
     finished its own is run by the caller: it never waits for threads that are busy with other callers' tasks.
     Context variables (callbacks, traces) are seen by every task as by the caller.
 
@@ -43,7 +51,8 @@ def run_together(tasks: Sequence[Callable[[], T]], concurrent: Sequence[bool]) -
     Raises:
         Exception: the error of a task that failed; tasks not begun by then are not run.
     """
-    stay = [index for index, free in enumerate(concurrent) if not free] or [0]
+    alone = processors() < 2
+    stay = [index for index, free in enumerate(concurrent) if alone or not free] or [0]
     futures = {index: _submitted(task) for index, task in enumerate(tasks) if index not in stay}
     results: dict[int, T] = {}
     try:
