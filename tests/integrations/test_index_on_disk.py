@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ pytest.importorskip("faiss")
 from commonscale import Question
 from commonscale.core.errors import FileFormatError, IndexConflictError, InvalidInputError
 from commonscale.index import Document, FaissIndex, storage
+from commonscale.index.manifest import FileRecord
 from sources import unit_rows
 
 DIMENSION = 8
+KINDS = ("text", "image")
 
 
 def add(index: FaissIndex, modality: str, ids: list[str], seed: int = 0) -> None:
@@ -85,10 +88,47 @@ def test_a_save_writes_only_what_changed_and_leaves_no_old_files(tmp_path: Path)
 
 def test_saving_leaves_other_files_of_the_folder_alone(tmp_path: Path) -> None:
     others = {"calibration.json", "documents-mine.jsonl", "vectors.faiss", "notes.txt"}
+    # Just what the numbering of the saves suggests.
+    others |= {f"documents-{number:06d}.jsonl" for number in range(4)}
+    others |= {f"vectors-{number:06d}-{at}-{kind}.faiss" for number in range(4) for at in (0, 1) for kind in KINDS}
+    others |= {".documents-000001.jsonl.tmp", f".calibration.json.{'0' * 32}.tmp"}
     for name in others:
         (tmp_path / name).write_text("mine")
+    index = saved(tmp_path)
+    for key in ("new", "newer"):
+        add(index, "text", [key])
+        index.save()
+    assert len(files(tmp_path) - others) == 4
+    assert {(tmp_path / name).read_text() for name in others} == {"mine"}
+
+
+def test_files_under_the_names_of_older_versions_are_replaced_too(tmp_path: Path) -> None:
+    """A file belongs to the index because its manifest names it, whatever the name."""
     saved(tmp_path)
-    assert files(tmp_path) >= others
+    path = tmp_path / "index.json"
+    text = path.read_text()
+    for number, old in enumerate(sorted(files(tmp_path) - {"index.json"})):
+        (tmp_path / old).rename(tmp_path / f"old-{number}")
+        text = text.replace(f'"{old}"', f'"old-{number}"')
+    path.write_text(text)
+    index = FaissIndex.open(tmp_path)
+    for modality in KINDS:
+        add(index, modality, ["new " + modality])
+    index.save()
+    assert not [name for name in files(tmp_path) if name.startswith("old-")]
+    assert content(FaissIndex.open(tmp_path)) == content(index)
+
+
+def test_a_modality_that_was_emptied_is_saved_once(tmp_path: Path) -> None:
+    index = saved(tmp_path)
+    index.delete([document.id for document in index.documents("image")])
+    index.save()
+    before = (tmp_path / "index.json").read_text()
+    index.save()
+    assert (tmp_path / "index.json").read_text() == before
+    add(index, "image", ["back"])
+    index.save()
+    assert content(FaissIndex.open(tmp_path)) == content(index)
 
 
 @pytest.mark.parametrize("crash_at", range(1, 8))
@@ -123,7 +163,8 @@ def test_a_crash_at_any_file_operation_leaves_the_old_index_whole(
 
 def test_what_a_killed_process_left_behind_is_removed_by_the_next_save(tmp_path: Path) -> None:
     index = saved(tmp_path)
-    left = ["vectors-000002-0-text.faiss", "documents-000002.jsonl", f".documents-000002.jsonl.{'0' * 32}.tmp"]
+    left = ["vectors-000002-0123456789ab-0-text.faiss", "documents-000002-0123456789ab.jsonl"]
+    left += [f".{name}.{'0' * 32}.tmp" for name in (*left, "index.json")]
     for name in left:
         (tmp_path / name).write_bytes(b"half written")
     assert content(FaissIndex.open(tmp_path)) == content(index)
@@ -197,14 +238,34 @@ def test_a_file_of_another_generation_is_an_error(tmp_path: Path) -> None:
         ({"vectors": []}, "damaged index"),
         ({"later": 1}, "unknown fields"),
         ({"dimension": 16}, "of dimension 8, expected"),
+        ({"dimension": 10**400}, "larger than any"),
+        ({"generation": 10**400}, "larger than any"),
     ],
-    ids=["newer", "foreign", "type", "generation", "list", "unknown", "dimension"],
+    ids=["newer", "foreign", "type", "generation", "list", "unknown", "dimension", "huge dimension", "huge generation"],
 )
 def test_a_manifest_that_cannot_be_used_is_an_error(tmp_path: Path, change: dict[str, object], message: str) -> None:
     saved(tmp_path)
     path = tmp_path / "index.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(FileFormatError, match=message):
+        FaissIndex.open(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000, '{"notes": ' + '{"a": ' * 100_000], ids=["lists", "objects"])
+def test_a_manifest_nested_too_deep_is_an_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / "index.json").write_text(content)
+    with pytest.raises(FileFormatError, match="no valid JSON"):
+        FaissIndex.open(tmp_path)
+
+
+def test_a_document_nested_too_deep_is_an_error(tmp_path: Path) -> None:
+    saved(tmp_path)
+    path = named(tmp_path, ".jsonl")
+    path.write_text("[" * 200_000 + "\n")
+    manifest = json.loads((tmp_path / "index.json").read_text())
+    manifest["documents"] = asdict(FileRecord.of(path, 8))
+    (tmp_path / "index.json").write_text(json.dumps(manifest))
+    with pytest.raises(FileFormatError, match="line 1 is no document"):
         FaissIndex.open(tmp_path)
 
 

@@ -111,7 +111,8 @@ class FaissIndex(MemoryIndex):
             )
             # Changes wait for this lock, so nothing can have changed since the files were written.
             self._documents_changed = False
-            for shard in shards.values():
+            # Also in shards that have been emptied: nothing is left of them to write.
+            for shard in self._shards.values():
                 shard.changed = False
 
     def _changed(self) -> bool:

@@ -2,8 +2,9 @@
 
     {"format": "commonscale.index", "schema_version": 1, "generation": 3,
      "dimension": 512, "encoder_fingerprint": "...",
-     "documents": {"file": "documents-000003.jsonl", "count": 5, "bytes": 812, "sha256": "...", "edges": "..."},
-     "vectors": {"image": {"file": "vectors-000002-0-image.faiss", "count": 2, ...}, "text": {...}},
+     "documents": {"file": "documents-000003-5f0c2a9e71bd.jsonl", "count": 5, "bytes": 812, "sha256": "...",
+                   "edges": "..."},
+     "vectors": {"image": {"file": "vectors-000002-90be13d7a46f-0-image.faiss", "count": 2, ...}, "text": {...}},
      "notes": {}}
 
 Unknown fields are refused, not skipped: a field of a later version may change what the files mean.
@@ -26,6 +27,7 @@ FORMAT = "commonscale.index"
 SCHEMA_VERSION = 1
 _EDGE = 1 << 16
 _BLOCK = 1 << 20
+_LARGEST = 1 << 63  # no size, count or generation that was written reaches it
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def read_manifest(folder: Path) -> Manifest:
     data = path.read_bytes()
     try:
         document = json.loads(data.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileFormatError(
             f"{path}: no valid JSON ({error}): damaged or truncated; restore it from a backup, or delete the folder "
             f"and build the index again"
@@ -194,4 +196,6 @@ def _record(entry: dict[str, Any]) -> FileRecord:
 def _typed(value: Any, types: type | tuple[type, ...]) -> Any:
     if isinstance(value, bool) or not isinstance(value, types):
         raise TypeError(f"the value {value!r} has the wrong type")
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        raise ValueError("a number is larger than any that an index can hold")
     return value

@@ -1,15 +1,19 @@
 """An index's folder: files named by generation, a manifest swapped last, one writer at a time.
 
 A save writes the files that changed under new names, then replaces ``index.json``, then removes the files that
-no manifest names any more. A crash at any moment leaves the old index whole; what it left behind is removed by
-the next save. Programs that have old files mapped keep them (POSIX), or keep them from being removed until a
-later save (Windows).
+it no longer names. A crash at any moment leaves the old index whole; what it left behind is removed by the next
+save. Programs that have old files mapped keep them (POSIX), or keep them from being removed until a later save
+(Windows).
+
+Every name holds twelve random digits (``documents-000003-5f0c2a9e71bd.jsonl``), so that in a folder that holds
+other files too, no file of somebody else's is ever taken for one of the index, replaced or removed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +29,8 @@ from commonscale.index.shard import VectorShard
 LOCK = "index.lock"
 WAIT = 10.0  # seconds that a save waits for another one to end
 _OURS = re.compile(
-    r"\.?(documents-\d{6,}\.jsonl|vectors-\d{6,}-\d+-[a-z0-9-]*\.faiss|index\.json)(\.[0-9a-f]{32}\.tmp)?"
+    r"(documents-\d{6,}-[0-9a-f]{12}\.jsonl|vectors-\d{6,}-[0-9a-f]{12}-\d+-[a-z0-9-]*\.faiss)"
+    r"|\.((documents|vectors)-\d{6,}-[0-9a-f]{12}.*|index\.json)\.[0-9a-f]{32}\.tmp"
 )
 
 
@@ -95,8 +100,9 @@ def write(
         The manifest that is now on disk.
     """
     generation = previous.generation + 1 if previous else 1
+    mark = f"{generation:06d}-{secrets.token_hex(6)}"
     if previous is None or documents is not None:
-        listed = _write_documents(folder / f"documents-{generation:06d}.jsonl", documents or ())
+        listed = _write_documents(folder / f"documents-{mark}.jsonl", documents or ())
     else:
         listed = previous.documents
     known = previous.vectors if previous else {}
@@ -104,12 +110,12 @@ def write(
     for number, (modality, shard) in enumerate(shards.items()):
         if shard.changed or modality not in known:
             slug = re.sub(r"[^a-z0-9]+", "-", modality.lower())[:32]
-            vectors[modality] = _write_shard(folder / f"vectors-{generation:06d}-{number}-{slug}.faiss", shard)
+            vectors[modality] = _write_shard(folder / f"vectors-{mark}-{number}-{slug}.faiss", shard)
         else:
             vectors[modality] = known[modality]
     manifest = Manifest(generation, dimension, encoder_fingerprint, listed, vectors, dict(notes))
     write_text_atomically(folder / MANIFEST, manifest.dumps())
-    _remove_old(folder, manifest)
+    _remove_old(folder, previous.files if previous else set(), manifest)
     return manifest
 
 
@@ -128,10 +134,9 @@ def _write_documents(path: Path, documents: Iterable[Document]) -> FileRecord:
     return FileRecord.of(path, count)
 
 
-def _remove_old(folder: Path, manifest: Manifest) -> None:
-    keep = {MANIFEST, *manifest.files}
+def _remove_old(folder: Path, before: set[str], manifest: Manifest) -> None:
     for path in folder.iterdir():
-        if path.name not in keep and _OURS.fullmatch(path.name):
+        if path.name not in manifest.files and (path.name in before or _OURS.fullmatch(path.name)):
             # Windows does not remove a file that somebody has mapped; the next save tries again.
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -177,7 +182,7 @@ def _read_documents(path: Path, manifest: Manifest) -> dict[str, Document]:
             for line in stream:
                 document = from_line(line)
                 documents[document.id] = document
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FileFormatError(f"{path}: line {len(documents) + 1} is no document: {error}") from error
     if len(documents) != manifest.documents.count:
         raise FileFormatError(f"{path}: holds {len(documents)} documents, expected {manifest.documents.count}")
