@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 import threading
 import tracemalloc
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -226,6 +232,91 @@ def test_metadata_is_copied_as_it_will_be_read_back(tmp_path: Path) -> None:
     assert stored.metadata == {"tags": ["a"], "pair": [1, 2]}
     index.save()
     assert FaissIndex.open(tmp_path).get("a") == stored
+
+
+CHANGES: list[Callable[[Any], object]] = [
+    lambda metadata: metadata.update(x=1),
+    lambda metadata: metadata.pop("tags"),
+    lambda metadata: metadata.__setitem__("x", 1),
+    lambda metadata: metadata.__delitem__("tags"),
+    lambda metadata: metadata.__ior__({"x": 1}),
+    lambda metadata: metadata.setdefault("x", 1),
+    lambda metadata: metadata.clear(),
+    lambda metadata: metadata["tags"].append("b"),
+    lambda metadata: metadata["tags"].sort(),
+    lambda metadata: metadata["tags"].__iadd__(["b"]),
+    lambda metadata: metadata["deep"][0].update(x=1),
+    lambda metadata: metadata["deep"][0].popitem(),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nobody_can_change_a_stored_document(tmp_path: Path, change: Callable[[Any], object]) -> None:
+    given = {"tags": ["b", "a"], "deep": [{"y": [1]}]}
+    index = FaissIndex.create(tmp_path, DIMENSION)
+    index.add([Document("a", "text", metadata=given), Document("bare", "text")], np.eye(2, DIMENSION))
+    index.save()
+    question = Question(vector=np.eye(1, DIMENSION, dtype=np.float32)[0])
+    for kept in (index, FaissIndex.open(tmp_path)):
+        (found,) = kept.search([question], "text", 1)
+        assert found.payloads is not None
+        for document in (kept.get("a"), kept.documents()[0], found.payloads[0]):
+            with pytest.raises(InvalidInputError, match="read-only"):
+                change(document.metadata)
+        assert [document.metadata for document in kept.documents()] == [given, {}]
+        with pytest.raises(InvalidInputError, match="read-only"):
+            kept.documents()[1].metadata["x"] = 1
+
+
+def test_stored_documents_can_be_copied_written_and_sent(tmp_path: Path) -> None:
+    given = {"tags": ["b", "a"], "deep": [{"y": [1]}]}
+    index = MemoryIndex(DIMENSION)
+    index.add([Document("a", "text", metadata=given)], np.eye(1, DIMENSION))
+    stored = index.get("a")
+    assert stored is not None
+    assert json.dumps(stored.metadata) == json.dumps(given)
+    assert pickle.loads(pickle.dumps(stored)) == stored
+    assert asdict(stored)["metadata"] == given
+    copied = copy.deepcopy(stored.metadata)
+    assert (type(copied), type(copied["tags"]), type(copied["deep"][0])) == (dict, list, dict)
+    copied["deep"][0]["y"].append(2)
+    copied["tags"].append("c")
+    assert stored.metadata == given
+
+
+def stored_with(metadata: dict[str, Any]) -> Document:
+    index = MemoryIndex(DIMENSION)
+    index.add([Document("a", "image", path="a.png", metadata=metadata)], np.eye(1, DIMENSION))
+    return index.documents()[0]
+
+
+def test_llama_index_nodes_get_plain_metadata_of_their_own() -> None:
+    pytest.importorskip("llama_index.core")
+    from commonscale.llama_index.sources import node_from_document
+
+    document = stored_with({"tags": ["a"]})
+    node = node_from_document(document)
+    node.metadata["tags"].append("b")
+    assert type(node.metadata) is dict
+    assert document.metadata == {"tags": ["a"]}
+
+
+def test_langchain_documents_get_plain_metadata_of_their_own() -> None:
+    pytest.importorskip("langchain_core")
+    from commonscale.langchain.documents import as_document
+
+    document = stored_with({"tags": ["a"]})
+    made = as_document(document, "a", "image")
+    made.metadata["tags"].append("b")
+    assert type(made.metadata) is dict
+    assert document.metadata == {"tags": ["a"]}
+
+
+def test_notes_are_copies(tmp_path: Path) -> None:
+    index = FaissIndex.create(tmp_path, DIMENSION)
+    index.set_note("model", {"layers": [1]})
+    index.notes["model"]["layers"].append(2)
+    assert index.notes == {"model": {"layers": [1]}}
 
 
 def test_unusable_questions_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Modality
+from commonscale.index.read_only import ReadOnlyDict, read_only
 
 _FIELDS = ("id", "modality", "text", "path", "metadata")
+_NONE = ReadOnlyDict()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class Document:
         modality: which of the index's vector files it lives in, such as ``"text"`` or ``"image"``.
         text: its words, if it has any.
         path: where the file lies, if there is one.
-        metadata: anything that JSON can hold.
+        metadata: anything that JSON can hold. Documents that an index hands out are its own, so theirs is
+            read-only, at any depth; ``copy.deepcopy`` gives a plain dict.
     """
 
     id: str
@@ -33,13 +36,13 @@ class Document:
 
 
 def checked(document: Document) -> Document:
-    """Give the document as it will be read back from disk, sharing nothing that a caller could change.
+    """Give the document as it will be read back from disk, with nothing in it that anybody could change.
 
     Args:
         document: what a caller wants to store.
 
     Returns:
-        A copy; tuples in its metadata have become lists, as JSON knows no tuples.
+        A copy with read-only metadata; tuples in it have become lists, as JSON knows no tuples.
 
     Raises:
         InvalidInputError: if a field has the wrong type, or the metadata cannot be written as JSON.
@@ -55,9 +58,9 @@ def checked(document: Document) -> Document:
     if not isinstance(document.metadata, Mapping):
         raise InvalidInputError(f"metadata of document {document.id!r} must be a mapping, got {document.metadata!r}")
     if not document.metadata:
-        return replace(document, metadata={})
+        return replace(document, metadata=_NONE)
     try:
-        copied = json.loads(json.dumps(dict(document.metadata), allow_nan=False))
+        copied = read_only(json.loads(json.dumps(dict(document.metadata), allow_nan=False)))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(
             f"metadata of document {document.id!r} cannot be written as JSON: {error}; "

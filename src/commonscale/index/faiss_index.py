@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -147,7 +148,7 @@ class FaissIndex(MemoryIndex):
     @property
     def notes(self) -> dict[str, Any]:
         """A copy of what the program that fills the index wants to remember (see ``set_note``)."""
-        return dict(self._notes)
+        return copy.deepcopy(self._notes)
 
     def set_note(self, key: str, value: Any) -> None:
         """Remember something beside the documents; saved with the next ``save``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from hashlib import sha256
 from typing import Any
 
@@ -94,7 +95,8 @@ def as_document(payload: Any, document_id: str, modality: Modality) -> Document:
             metadata["source"] = payload.path
             if payload.modality == IMAGE:
                 metadata[IMAGE_PATH_KEY] = payload.path
-        return Document(id=payload.id, page_content=payload.text, metadata={**metadata, **payload.metadata})
+        metadata |= copy.deepcopy(dict(payload.metadata))
+        return Document(id=payload.id, page_content=payload.text, metadata=metadata)
     raise SourceError(
         f"the source of modality {modality!r} gave a payload of type {type(payload).__name__} for document "
         f"{document_id!r}; a LangChain Document, a commonscale.index Document, a string or None is needed"

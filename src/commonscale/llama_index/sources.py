@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -180,7 +181,7 @@ def node_from_document(document: Document, modality_key: str = DEFAULT_MODALITY_
     fields: dict[str, Any] = {
         "id_": document.id,
         "text": document.text,
-        "metadata": {**added, **document.metadata},
+        "metadata": {**added, **copy.deepcopy(dict(document.metadata))},
         "excluded_llm_metadata_keys": hidden,
         "excluded_embed_metadata_keys": list(hidden),
     }
