@@ -20,15 +20,6 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 TEXT: Modality = "text"
 IMAGE: Modality = "image"
 
-SCORE_KEY = "commonscale_score"
-"""Metadata key, in either framework, of a hit's place on the common scale."""
-
-COSINE_KEY = "commonscale_cosine"
-"""Metadata key of a hit's true cosine with the question."""
-
-MODALITY_KEY = "commonscale_modality"
-"""Metadata key of the modality that a hit was found in."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:

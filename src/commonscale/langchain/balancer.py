@@ -10,7 +10,8 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.ranking import Quotas, select
-from commonscale.core.types import MODALITY_KEY, Modality
+from commonscale.core.recorded import MODALITY_KEY
+from commonscale.core.types import Modality
 from commonscale.langchain.documents import modality_of
 
 

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import copy
-from hashlib import sha256
 from typing import Any
 
 from langchain_core.documents import Document
 
 from commonscale.core.errors import InvalidInputError, SourceError
-from commonscale.core.types import COSINE_KEY, IMAGE, MODALITY_KEY, SCORE_KEY, Hit, Modality
-
-QUESTION_KEY = "commonscale_question"
-"""Metadata key of the mark of the question that the cosine belongs to; see ``question_mark``."""
+from commonscale.core.recorded import COSINE_KEY, MODALITY_KEY, QUESTION_KEY, SCORE_KEY
+from commonscale.core.types import IMAGE, Hit, Modality
 
 IMAGE_PATH_KEY = "image_path"
 """Metadata key of a picture's file, as ``to_content_blocks`` reads it."""
-
-
-def question_mark(question: str) -> str:
-    """Give what tells this question from others: 64 bits of a hash of its words, in hexadecimal."""
-    return sha256(question.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def hit_document(hit: Hit, mark: str) -> Document:

@@ -10,7 +10,8 @@ from langchain_core.documents import Document
 from langchain_core.messages.content import ContentBlock
 
 from commonscale.core.errors import ImageError, InvalidInputError, SkippedImageWarning
-from commonscale.core.types import IMAGE, MODALITY_KEY, TEXT
+from commonscale.core.recorded import MODALITY_KEY
+from commonscale.core.types import IMAGE, TEXT
 from commonscale.core.warn import warn
 from commonscale.langchain.pictures import ImageKeys, image_block
 

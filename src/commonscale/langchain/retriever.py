@@ -15,8 +15,9 @@ from pydantic import Field, InstanceOf, PrivateAttr
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
+from commonscale.core.recorded import question_mark
 from commonscale.core.types import IMAGE, TEXT, Ranking
-from commonscale.langchain.documents import hit_document, question_mark
+from commonscale.langchain.documents import hit_document
 from commonscale.langchain.wiring import Settings, Wiring
 
 _KEPT = 8

@@ -14,8 +14,9 @@ from commonscale.core.calibration import Calibration
 from commonscale.core.cosines import cosines_with, to_cosine
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.ranking import Quotas, select
-from commonscale.core.types import COSINE_KEY, IMAGE, MODALITY_KEY, Hit, Modality
-from commonscale.langchain.documents import QUESTION_KEY, modality_of, question_mark, scored_copy
+from commonscale.core.recorded import COSINE_KEY, MODALITY_KEY, QUESTION_KEY, question_mark
+from commonscale.core.types import IMAGE, Hit, Modality
+from commonscale.langchain.documents import modality_of, scored_copy
 from commonscale.langchain.questions import QuestionEmbedder, as_embeddings
 
 

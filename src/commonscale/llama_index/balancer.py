@@ -10,7 +10,8 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.ranking import Quotas, select
-from commonscale.core.types import MODALITY_KEY, Modality
+from commonscale.core.recorded import MODALITY_KEY
+from commonscale.core.types import Modality
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY, modality_of
 
 

@@ -11,7 +11,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality, Ranking
-from commonscale.llama_index.questions import IMAGE_QUESTION, QuestionEmbedder, as_bundle, question_mark
+from commonscale.llama_index.questions import IMAGE_QUESTION, QuestionEmbedder, as_bundle, bundle_mark
 from commonscale.llama_index.results import scored_nodes
 from commonscale.llama_index.sources import NodeSource
 
@@ -71,7 +71,7 @@ class OneModalityRetriever(MultiModalRetriever):
             return []
         question = self._embedder.embed([bundle])[0]
         ranking = search.search(question, self.similarity_top_k, raw=self.raw)
-        return scored_nodes(ranking.hits, self._sources, question_mark(bundle))
+        return scored_nodes(ranking.hits, self._sources, bundle_mark(bundle))
 
     async def _aretrieve_one(self, bundle: QueryBundle, modality: Modality) -> list[NodeWithScore]:
         search = self._single(modality)
@@ -87,7 +87,7 @@ class OneModalityRetriever(MultiModalRetriever):
 
     async def _anodes(self, ranking: Ranking, bundle: QueryBundle) -> list[NodeWithScore]:
         # A docstore may lie behind a network.
-        return await asyncio.to_thread(scored_nodes, ranking.hits, self._sources, question_mark(bundle))
+        return await asyncio.to_thread(scored_nodes, ranking.hits, self._sources, bundle_mark(bundle))
 
 
 def _image_question(question: QueryType) -> InvalidInputError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from llama_index.core.utils import get_tqdm_iterable
 
 from commonscale.core.dense import unit_rows
 from commonscale.core.errors import InvalidInputError
+from commonscale.core.recorded import question_mark
 from commonscale.core.types import Modality, Question
 from commonscale.llama_index.embedding import CommonscaleEmbedding
 
@@ -117,8 +117,8 @@ def as_bundle(question: QueryType) -> QueryBundle:
     raise InvalidInputError(f"a question is a string or a QueryBundle, got {question!r}")
 
 
-def question_mark(bundle: QueryBundle) -> str:
-    """Give what tells this question from others: 64 bits of a hash of its words, in hexadecimal.
+def bundle_mark(bundle: QueryBundle) -> str:
+    """Give what tells this question from others; see ``commonscale.core.recorded.question_mark``.
 
     Strings and vectors to embed in its place do not count where it has words: engines put them into a bundle of
     their own (HyDE). A bundle without words is told by them.
@@ -126,7 +126,7 @@ def question_mark(bundle: QueryBundle) -> str:
     words = bundle.query_str
     if not words.strip():
         words = repr((bundle.custom_embedding_strs, bundle.embedding))
-    return sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return question_mark(words)
 
 
 def fingerprint_of(model: BaseEmbedding) -> str:

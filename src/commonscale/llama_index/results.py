@@ -8,11 +8,9 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, IndexNode, NodeWithScore
 
-from commonscale.core.types import COSINE_KEY, MODALITY_KEY, SCORE_KEY, Hit, Modality
+from commonscale.core.recorded import COSINE_KEY, MODALITY_KEY, QUESTION_KEY, SCORE_KEY
+from commonscale.core.types import Hit, Modality
 from commonscale.llama_index.sources import NodeSource
-
-QUESTION_KEY = "commonscale_question"
-"""Metadata key of the mark of the question that the cosine belongs to; see ``question_mark``."""
 
 KEYS = (COSINE_KEY, MODALITY_KEY, SCORE_KEY, QUESTION_KEY)
 """Metadata of every node returned: cosine, modality, score (also that of ``NodeWithScore``) and question."""

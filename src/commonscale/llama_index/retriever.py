@@ -24,7 +24,7 @@ from commonscale.llama_index.catalog import NodeCatalog, NodeMap
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY
 from commonscale.llama_index.one_modality import OneModalityRetriever
 from commonscale.llama_index.opening import settings_of
-from commonscale.llama_index.questions import as_bundle, question_mark
+from commonscale.llama_index.questions import as_bundle, bundle_mark
 from commonscale.llama_index.results import scored_nodes
 from commonscale.llama_index.sources import ScoreKindName
 
@@ -194,7 +194,7 @@ class StandardizedMultiModalRetriever(OneModalityRetriever):
             answers = []
             for question, bundle, ranking in zip(questions, bundles, rankings, strict=True):
                 with self._event(bundle) as event:
-                    nodes = scored_nodes(ranking.hits, self._sources, question_mark(bundle))
+                    nodes = scored_nodes(ranking.hits, self._sources, bundle_mark(bundle))
                     nodes = self._handle_recursive_retrieval(bundle, nodes)
                     event.on_end(payload={EventPayload.NODES: nodes})
                 dispatcher.event(RetrievalEndEvent(str_or_query_bundle=question, nodes=nodes))
@@ -220,7 +220,7 @@ class StandardizedMultiModalRetriever(OneModalityRetriever):
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         question = self._embedder.embed([query_bundle])[0]
         ranking = self._search.search(question, **self._options())
-        return scored_nodes(ranking.hits, self._sources, question_mark(query_bundle))
+        return scored_nodes(ranking.hits, self._sources, bundle_mark(query_bundle))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         question = (await self._embedder.aembed([query_bundle]))[0]

@@ -17,11 +17,12 @@ from commonscale.core.calibration_file import dumps, loads
 from commonscale.core.cosines import score_kind, to_cosine
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.ranking import first_of_each
-from commonscale.core.types import IMAGE, MODALITY_KEY, TEXT, Hit, Modality
+from commonscale.core.recorded import MODALITY_KEY, QUESTION_KEY
+from commonscale.core.types import IMAGE, TEXT, Hit, Modality
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY, modality_of
-from commonscale.llama_index.questions import question_mark
+from commonscale.llama_index.questions import bundle_mark
 from commonscale.llama_index.recompute import recomputed_cosines
-from commonscale.llama_index.results import QUESTION_KEY, is_ours, recorded, with_score
+from commonscale.llama_index.results import is_ours, recorded, with_score
 
 
 def _calibration(value: Any) -> Any:
@@ -97,7 +98,7 @@ class SimilarityStandardizer(BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        mark = None if query_bundle is None else question_mark(query_bundle)
+        mark = None if query_bundle is None else bundle_mark(query_bundle)
         cosines = self._cosines(nodes, query_bundle, mark)
         hits = [self._hit(node, *pair) for node, pair in zip(nodes, cosines, strict=True)]
         hits.sort(key=lambda hit: -hit.score)

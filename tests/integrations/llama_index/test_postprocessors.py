@@ -17,7 +17,7 @@ from llama_index.core.schema import ImageNode, IndexNode, MediaResource, Node, N
 from commonscale import Calibration, ModalityCalibration, ModalityStatistics
 from commonscale.core.errors import InvalidInputError, ScoreOutOfRangeError, UnknownScoreKindError
 from commonscale.llama_index import ModalityBalancer, SimilarityStandardizer, StandardizedMultiModalRetriever
-from commonscale.llama_index.questions import question_mark
+from commonscale.llama_index.questions import bundle_mark
 from commonscale.llama_index.recompute import picture_of
 from llama_world import DIMENSION, QUESTIONS, FixedEmbedding, World, pairs, two_simple
 
@@ -129,18 +129,18 @@ def test_a_stored_record_with_an_equal_score_is_not_used() -> None:
         "commonscale_score": 1.0,
         "commonscale_cosine": 0.1,
         "commonscale_modality": "text",
-        "commonscale_question": question_mark(QueryBundle("then")),
+        "commonscale_question": bundle_mark(QueryBundle("then")),
     }
     hit = text("t", 1.0, metadata=stale, embedding=[1.0, 0.0])
     model = FixedEmbedding(vectors={"now": [0.8, 0.6]})
     standardizer = SimilarityStandardizer(calibration=CALIBRATION, embed_model=model)
     found = standardizer.postprocess_nodes([hit], query_str="now")
     assert found[0].node.metadata["commonscale_cosine"] == pytest.approx(0.8)
-    assert found[0].node.metadata["commonscale_question"] == question_mark(QueryBundle("now"))
+    assert found[0].node.metadata["commonscale_question"] == bundle_mark(QueryBundle("now"))
 
 
 def test_a_stale_mark_is_dropped_with_its_score() -> None:
-    stale = {"commonscale_score": 1.0, "commonscale_question": question_mark(QueryBundle("then"))}
+    stale = {"commonscale_score": 1.0, "commonscale_question": bundle_mark(QueryBundle("then"))}
     standardizer = SimilarityStandardizer(calibration=CALIBRATION, score_kind="cosine")
     found = standardizer.postprocess_nodes([text("t", 0.9, metadata=stale)])
     assert "commonscale_question" not in found[0].node.metadata
@@ -154,7 +154,7 @@ def test_questions_without_words_are_told_apart_by_what_is_embedded() -> None:
         QueryBundle("a"),
         QueryBundle("b"),
     ]
-    assert len({question_mark(bundle) for bundle in bundles}) == len(bundles)
+    assert len({bundle_mark(bundle) for bundle in bundles}) == len(bundles)
 
 
 def test_an_index_node_at_exactly_zero_keeps_its_record() -> None:

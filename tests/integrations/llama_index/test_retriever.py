@@ -17,7 +17,7 @@ from llama_index.core.schema import ImageNode, QueryBundle, TextNode
 from commonscale import Calibration
 from commonscale.core.errors import InvalidInputError, NotCalibratedError
 from commonscale.llama_index import StandardizedMultiModalRetriever
-from commonscale.llama_index.questions import question_mark
+from commonscale.llama_index.questions import bundle_mark
 from llama_world import (
     DIMENSION,
     IMAGES,
@@ -178,7 +178,7 @@ def test_nodes_come_back_as_they_were(retriever: StandardizedMultiModalRetriever
             "commonscale_cosine": pytest.approx(world.cosines(0)[original.node_id], abs=1e-5),
             "commonscale_modality": modality,
             "commonscale_score": found.score,
-            "commonscale_question": question_mark(QueryBundle(QUESTIONS[0])),
+            "commonscale_question": bundle_mark(QueryBundle(QUESTIONS[0])),
         }
 
 
