@@ -244,6 +244,41 @@ def test_evaluating_benchmark_files(run: Command, tmp_path: Path) -> None:
     assert "bad.npz" in outcome.err
 
 
+@pytest.mark.parametrize("calibrated_before", [False, True])
+def test_an_index_that_holds_nothing_says_so_and_what_to_do(
+    run: Command, out: Path, questions: Path, calibrated_before: bool
+) -> None:
+    if calibrated_before:
+        assert run("calibrate", out, "--questions", questions).code == 0
+    folder = out.with_name("folder")
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        path.unlink()
+    (folder / "broken.png").write_bytes(b"no picture")
+    assert run("index", folder, "--out", out).code == 3
+    before = sorted(path.name for path in out.iterdir())
+    for arguments in (("search", out, "a dog"), ("search", out, "a dog", "--raw")):
+        outcome = run(*arguments)
+        assert (outcome.code, outcome.out) == (1, "")
+        assert "the index is empty" in outcome.err
+        assert f"commonscale index {folder.resolve()} --out {out}" in outcome.err
+    assert "the index is empty" in run("calibrate", out, "--questions", questions).err
+    assert sorted(path.name for path in out.iterdir()) == before
+
+
+@pytest.mark.parametrize("question", ["", "  "])
+def test_the_empty_question_is_refused(run: Command, out: Path, question: str) -> None:
+    outcome = run("search", out, question, "--raw")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "the question is empty" in outcome.err
+
+
+def test_questions_nested_too_deep_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"question": "a"}\n' + "[" * 200_000)
+    with pytest.raises(FileFormatError, match="line 2 is no JSON"):
+        read_questions(path)
+
+
 def test_version_and_help(run: Command) -> None:
     from commonscale import __version__
 

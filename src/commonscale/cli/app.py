@@ -130,6 +130,8 @@ def search(
 
     if (question is None) == (questions is None):
         raise typer.BadParameter("give one question, or a file of them with --questions", param_hint="QUESTION")
+    if question is not None and not question.strip():
+        raise typer.BadParameter("the question is empty; say what to search for", param_hint="QUESTION")
     limits = cmd.parse_quotas(minimum or [], "--minimum"), cmd.parse_quotas(maximum or [], "--maximum")
     asked = read_questions(questions) if questions else [question or ""]
     rankings = cmd.search(directory, asked, cmd.Settings(k, raw, *limits), encoder, device)

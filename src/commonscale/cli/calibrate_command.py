@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from commonscale.cli.console import output, say, warn
-from commonscale.cli.opening import CALIBRATION, encoder_for, open_index
+from commonscale.cli.opening import CALIBRATION, encoder_for, open_filled_index
 from commonscale.cli.plan import sha256_of
 from commonscale.cli.questions import read_questions
 from commonscale.core.calibration import Calibration
@@ -31,7 +31,7 @@ def calibrate(directory: Path, questions_file: Path, encoder: str | None, device
         CommonscaleError: if the index, the questions or the encoder cannot be used; nothing is then written.
     """
     texts = read_questions(questions_file)
-    index = open_index(directory)
+    index = open_filled_index(directory)
     with index.exclusive():
         model = encoder_for(index, encoder, device)
         say(f"Embedding {len(texts)} questions ...")

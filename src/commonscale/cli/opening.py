@@ -37,6 +37,23 @@ def open_index(directory: Path, *, mmap: bool = False) -> FaissIndex:
     return FaissIndex.open(directory, mmap=mmap)
 
 
+def open_filled_index(directory: Path, *, mmap: bool = False) -> FaissIndex:
+    """Open an index that there is something to find in.
+
+    Raises:
+        InvalidInputError: if there is none, or it holds no documents; the message names the command to run.
+        FileFormatError: if it is damaged.
+    """
+    index = open_index(directory, mmap=mmap)
+    if not len(index):
+        folder = index.notes.get(FOLDER, "FOLDER")
+        raise InvalidInputError(
+            f"{directory}: the index is empty, so there is nothing to search; put pictures or texts into the folder "
+            f"and run: commonscale index {folder} --out {directory}"
+        )
+    return index
+
+
 def encoder_for(index: FaissIndex, given: str | None, device: str | None = None) -> BatchedEncoder:
     """Load the encoder that an index was made with.
 

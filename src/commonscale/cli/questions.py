@@ -44,7 +44,7 @@ def read_questions(path: Path) -> list[str]:
 def _from_json(line: str, where: str) -> str:
     try:
         entry = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{where} is no JSON ({error}); a .jsonl file has one object per line") from error
     question = entry.get("question") if isinstance(entry, dict) else None
     if not isinstance(question, str) or not question.strip():

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from commonscale.cli.calibrate_command import load_calibration
 from commonscale.cli.console import output, printable
-from commonscale.cli.opening import encoder_for, open_index
+from commonscale.cli.opening import encoder_for, open_filled_index
 from commonscale.core.errors import NotCalibratedError
 from commonscale.core.search import JointSearch
 from commonscale.core.types import Hit, Modality, Question, Ranking
@@ -65,7 +65,7 @@ def search(
         NotCalibratedError: if there is no calibration and ``raw`` is not asked for.
         CommonscaleError: if the index, the calibration or the encoder cannot be used.
     """
-    index = open_index(directory, mmap=True)
+    index = open_filled_index(directory, mmap=True)
     calibration = None if settings.raw else load_calibration(index)
     if not settings.raw and calibration is None:
         raise NotCalibratedError(
