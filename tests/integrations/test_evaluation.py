@@ -191,6 +191,10 @@ def test_the_source_is_exact_whatever_the_block_and_keeps_ties_in_row_order(monk
     assert VectorSource("text", vectors).search(questions[:1], 3)[0].ids == ["text:4", "text:9", "text:20"]
 
 
+def test_the_source_may_be_searched_beside_others():
+    assert VectorSource.concurrent is True
+
+
 def test_methods_use_the_products_own_search(monkeypatch):
     seen = []
     original = JointSearch.search_batch

@@ -202,6 +202,20 @@ def test_vectors_are_normalized_and_the_callers_stay_as_they_are(tmp_path: Path)
     np.testing.assert_array_equal(index.vectors(["again"]), stored)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, list])
+def test_vectors_of_every_type_are_normalized_and_stored_again_bit_for_bit(kind: Any, rng: np.random.Generator) -> None:
+    rows = 3 * rng.standard_normal((500, 96))
+    given = rows.tolist() if kind is list else rows.astype(kind)
+    index = MemoryIndex(96)
+    ids = [str(row) for row in range(500)]
+    index.add(documents(*ids), given)
+    stored = index.vectors(ids)
+    exact = np.asarray(given, dtype=np.float64)
+    np.testing.assert_allclose(stored, exact / np.linalg.norm(exact, axis=1, keepdims=True), rtol=0, atol=1e-7)
+    index.add(documents(*ids), stored)
+    np.testing.assert_array_equal(index.vectors(ids), stored)
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [

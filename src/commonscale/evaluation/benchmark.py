@@ -31,7 +31,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from commonscale.core.errors import FileFormatError
+from commonscale.core.dense import unit_rows
+from commonscale.core.errors import FileFormatError, InvalidInputError
 from commonscale.core.types import IMAGE, TEXT, Modality, Vector
 
 MODALITIES: tuple[Modality, ...] = (TEXT, IMAGE)
@@ -150,16 +151,15 @@ def _read(path: Path, name: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def _unit_rows(values: npt.NDArray[Any], key: str, name: str) -> Vector:
-    wide = values.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1)
-    usable = np.isfinite(norms) & (norms > 0)
-    if not usable.all():
+    try:
+        return unit_rows(values)
+    except InvalidInputError as error:
+        norms = np.linalg.norm(values.astype(np.float64), axis=1)
+        usable = np.isfinite(norms) & (norms > 0)
         raise FileFormatError(
             f"{name}: {int((~usable).sum())} of {len(values)} vectors in {key} are null or not finite, the first is "
             f"row {int(np.argmin(usable))}; they have no cosine: embed these items again or leave them out"
-        )
-    unit: Vector = (wide / norms[:, None]).astype(np.float32)
-    return unit
+        ) from error
 
 
 def _check_shapes(vectors: Mapping[str, npt.NDArray[Any]], name: str) -> None:

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from commonscale.core.dense import unit_rows
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Vector
-
-UNIT_TOLERANCE = 1e-6
-"""Rows this close to norm 1 are stored bit for bit, so that storing what was read back changes nothing."""
 
 
 def document_rows(vectors: npt.ArrayLike, dimension: int, ids: Sequence[str]) -> Vector:
     """Check vectors and scale them to norm 1, so that inner products are cosines.
 
     Scaling rather than refusing: encoders return raw features as often as unit vectors, half precision is off
-    by 1e-3, and the cosine is the same either way. The caller's array stays as it is.
+    by 1e-3, and the cosine is the same either way. What was read back from an index is stored again bit for bit.
+    The caller's array stays as it is.
 
     Args:
         vectors: shape (n, dimension), any real dtype.
@@ -32,7 +31,8 @@ def document_rows(vectors: npt.ArrayLike, dimension: int, ids: Sequence[str]) ->
         InvalidInputError: if the shape is wrong, or a row is null or not finite.
     """
     try:
-        rows = np.array(vectors, dtype=np.float64, ndmin=1)
+        single = isinstance(vectors, np.ndarray) and vectors.dtype == np.float32
+        rows = np.asarray(vectors, dtype=np.float32 if single else np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"vectors must be an array of numbers of shape (n, {dimension}): {error}") from error
     if rows.size == 0 and not ids:
@@ -53,8 +53,5 @@ def document_rows(vectors: npt.ArrayLike, dimension: int, ids: Sequence[str]) ->
             f"the vector of document {ids[first]!r} (row {first}) is {problem}: it has no direction, so no cosine; "
             f"leave it out or embed it again"
         )
-    norms = np.linalg.norm(rows / largest[:, None], axis=1)
-    off = np.abs(norms * largest - 1.0) > UNIT_TOLERANCE
-    # Dividing by the largest entry first keeps squares of huge and tiny numbers in range.
-    rows[off] = rows[off] / largest[off, None] / norms[off, None]
-    return np.ascontiguousarray(rows, dtype=np.float32)
+    # Squares of any float32 are in range of float64, those of huge and tiny doubles are not.
+    return unit_rows(rows if single else rows / largest[:, None])
