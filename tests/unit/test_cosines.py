@@ -96,6 +96,11 @@ def test_scores_that_are_not_finite_are_refused(score: float) -> None:
         to_cosine([np.inf], "inverse_one_plus_squared_l2")
 
 
+def test_scores_come_as_a_row() -> None:
+    with pytest.raises(InvalidInputError, match=r"shape \(n,\), got shape \(\); put a single score into a list"):
+        to_cosine(0.5, "cosine")
+
+
 def test_a_negative_number_is_no_distance() -> None:
     for kind in ("l2", "squared_l2"):
         with pytest.raises(ScoreOutOfRangeError):

@@ -270,6 +270,7 @@ async def test_a_source_with_asearch_is_awaited() -> None:
         ([], "answered 0 of 1 questions"),
         ([Candidates(["a", "b", "c"], np.zeros(3))], "3 hits where 2 were asked for"),
         ([Candidates(["a"], np.zeros(2))], r"1 ids with cosines of shape \(2,\)"),
+        ([[("a", 0.3)]], r"list for a question; search\(\) must return Candidates"),
         ([Candidates(["a"], [0.5])], "1 ids with cosines of shape list; a numpy array"),
         ([Candidates(["a", "a"], np.zeros(2))], "a document twice"),
         (
@@ -317,6 +318,11 @@ def test_the_dimension_of_a_modality_that_is_not_searched_does_not_matter() -> N
     other = ModalityCalibration(ModalityStatistics(0.5, 0.1, 100), Provenance(dimension=3))
     found = JointSearch({"text": TWO["text"]}, Calibration({"text": entry, "image": other})).search(ASK, 1)
     assert found.ids == ["t1"]
+
+
+def test_sources_that_are_no_mapping() -> None:
+    with pytest.raises(InvalidInputError, match="mapping from modality to source, got list"):
+        JointSearch([ListSource()])  # type: ignore[arg-type]
 
 
 def test_no_sources() -> None:

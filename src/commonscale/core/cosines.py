@@ -119,6 +119,10 @@ def to_cosine(scores: npt.ArrayLike, kind: str | Converter) -> Floats:
         ScoreOutOfRangeError: if a score gives no cosine: the kind is wrong, or vectors are not of unit norm.
     """
     values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1:
+        raise InvalidInputError(
+            f"scores must have shape (n,), got shape {values.shape}; put a single score into a list"
+        )
     if callable(kind):
         name, cosines, unit_norm = (
             getattr(kind, "__name__", "custom"),

@@ -27,5 +27,6 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         top_level = module.partition(".")[0]
         if error.name is not None and error.name.partition(".")[0] == top_level:
-            raise MissingExtraError(top_level, extra) from error
+            # The traceback of the failed import says nothing more: it would only bury the command to run.
+            raise MissingExtraError(top_level, extra) from None
         raise

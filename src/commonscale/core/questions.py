@@ -117,10 +117,14 @@ def warn_if_unstable(modality: Modality, statistics: ModalityStatistics, *, dist
     """
     if distinct < STABLE_COUNT:
         error = statistics.standard_error
+        known = (
+            f"standard error {error:.4f}, which moves its scores by {error / statistics.scale:.2f} standard deviations"
+            if distinct > 1
+            else "its error cannot be told from one"
+        )
         warn(
-            f"the statistics of modality {modality!r} rest on {distinct} different questions "
-            f"(mean cosine {statistics.mean:.4f}, standard error {error:.4f}, which moves its scores by "
-            f"{error / statistics.scale:.2f} standard deviations); give at least {STABLE_COUNT}, better 100",
+            f"the statistics of modality {modality!r} rest on {distinct} different question{'s' * (distinct != 1)} "
+            f"(mean cosine {statistics.mean:.4f}, {known}); give at least {STABLE_COUNT}, better 100",
             FewQuestionsWarning,
         )
     if statistics.scale != statistics.std:

@@ -52,6 +52,8 @@ class JointSearch:
             InvalidInputError: if there is no source.
             CalibrationMismatchError: if the calibration belongs to another encoder, dimension or score kind.
         """
+        if not isinstance(sources, Mapping):
+            raise InvalidInputError(f"sources must be a mapping from modality to source, got {type(sources).__name__}")
         if not sources:
             raise InvalidInputError("a joint search needs at least one source, got none")
         self.sources = dict(sources)

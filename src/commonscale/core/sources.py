@@ -75,9 +75,11 @@ def check_candidates(found: Sequence[Candidates], expected: int, k: int, modalit
 
 
 def _check_one(candidates: Candidates, k: int, modality: Modality) -> None:
+    where = f"the source of modality {modality!r} returned"
+    if not isinstance(candidates, Candidates):
+        raise SourceError(f"{where} {type(candidates).__name__} for a question; search() must return Candidates")
     cosines = candidates.cosines
     count = len(candidates.ids)
-    where = f"the source of modality {modality!r} returned"
     if not isinstance(cosines, np.ndarray) or cosines.shape != (count,):
         shape = getattr(cosines, "shape", type(cosines).__name__)
         raise SourceError(f"{where} {count} ids with cosines of shape {shape}; a numpy array (n,) is needed")

@@ -14,7 +14,7 @@ from commonscale.core.extras import require
 from commonscale.core.files import write_text_atomically
 from commonscale.core.types import IMAGE, TEXT, Floats, Hit, Modality
 from commonscale.demo.measure import METHODS, SHOWN_METRICS
-from commonscale.demo.report import KINDS, heading, verdict
+from commonscale.demo.report import FOOTNOTE, KINDS, heading, verdict
 from commonscale.demo.wording import describe
 from commonscale.demo.world import Entry, World
 
@@ -55,6 +55,7 @@ def _content(world: World, result: DemoResult) -> dict[str, Any]:
         "kinds": {m: f"Questions whose {kind}" for m, kind in KINDS.items()},
         "table": result.table,
         "verdict": verdict(result.table),
+        "footnote": FOOTNOTE,
         "before": histogram(result.gap.best),
         "after": histogram(result.gap.standardized),
         "examples": [

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
     from commonscale.demo.results import Example
 
+FOOTNOTE = (
+    "“One modality alone” searches only the kind of document that holds the answer: a ceiling, since standardizing "
+    "never changes the order within a modality. Recall@k is the share of the relevant documents among the first k; "
+    "a scene may have up to three passages."
+)
 KINDS = {TEXT: "answer is a passage", IMAGE: "answer is a picture"}
 
 
@@ -39,7 +44,7 @@ def print_scores(console: Console, table: Table) -> None:
             cells = [f"{table[method][modality][metric]:.3f}" for metric in SHOWN_METRICS]
             rich_table.add_row(kind if method == METHODS[0] else "", method, *cells, end_section=method == METHODS[-1])
     console.print(rich_table)
-    console.print(f"{verdict(table)}\n")
+    console.print(f"{verdict(table)}\n{FOOTNOTE}\n")
 
 
 def heading(metric: str) -> str:
@@ -52,7 +57,8 @@ def verdict(table: Table) -> str:
     """Say what standardizing won and what it cost, in recall among the first 20."""
     raw, standardized = (table[method] for method in METHODS[:2])
     won = standardized[IMAGE]["recall@20"] - raw[IMAGE]["recall@20"]
-    changed = standardized[TEXT]["mrr@20"] - raw[TEXT]["mrr@20"]
+    # Of the rounded figures, so that the sentence agrees with the table above it.
+    changed = round(standardized[TEXT]["mrr@20"], 3) - round(raw[TEXT]["mrr@20"], 3)
     cost = "lost" if changed < 0 else "won"
     return (
         f"Standardizing raised the Recall@20 of picture questions by {won:.3f}; "
