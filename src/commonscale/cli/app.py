@@ -150,7 +150,12 @@ def evaluate(
         Path | None, typer.Option("--json", metavar="OUT", dir_okay=False, help="Write the results to this file.")
     ] = None,
 ) -> None:
-    """Score every method on benchmarks of embeddings and print a table."""
+    """Score every method on benchmarks of embeddings and print a table.
+
+    A file holds the arrays questions, calibration_questions, texts, images (vectors) and relevant_question,
+    relevant_modality, relevant_index (which documents are relevant); docs/benchmark-format.md describes them. "of
+    ceiling" is the share of the Recall@20 of searching the right kind of document alone.
+    """
     from commonscale.evaluation import evaluate_files, print_table, write_results
 
     results = evaluate_files(files)
