@@ -13,6 +13,7 @@ from commonscale.core.ranking import Quotas, select
 from commonscale.core.recorded import MODALITY_KEY
 from commonscale.core.types import Modality
 from commonscale.langchain.documents import modality_of
+from commonscale.langchain.fields import refuse_unknown
 
 
 class ModalityBalancer(BaseDocumentCompressor):
@@ -41,9 +42,10 @@ class ModalityBalancer(BaseDocumentCompressor):
             **fields: the fields above.
 
         Raises:
-            InvalidInputError: if a number is negative, a minimum lies above its maximum, or the minima add up to
-                more than ``top_n``.
+            InvalidInputError: if a keyword names no field, a number is negative, a minimum lies above its maximum, or
+                the minima add up to more than ``top_n``.
         """
+        refuse_unknown(type(self), fields)
         super().__init__(**fields)
         quotas = self._quotas()
         if self.top_n is not None:

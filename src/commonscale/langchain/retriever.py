@@ -18,6 +18,7 @@ from commonscale.core.extras import require
 from commonscale.core.recorded import question_mark
 from commonscale.core.types import IMAGE, TEXT, Ranking
 from commonscale.langchain.documents import hit_document
+from commonscale.langchain.fields import refuse_unknown
 from commonscale.langchain.wiring import Settings, Wiring
 
 _KEPT = 8
@@ -104,10 +105,12 @@ class StandardizedMultiModalRetriever(BaseRetriever):
 
         Raises:
             pydantic.ValidationError: if a field has a wrong type.
-            InvalidInputError: if stores or embeddings are missing or cannot be used together.
+            InvalidInputError: if a keyword names no field, or stores or embeddings are missing or cannot be used
+                together.
             UnknownScoreKindError: if a store's scores have no known meaning.
             CalibrationMismatchError: if the calibration belongs to another encoder, dimension or score kind.
         """
+        refuse_unknown(type(self), fields)
         super().__init__(**fields)
         self._wired().search_with(self.calibration)
 

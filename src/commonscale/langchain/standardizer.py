@@ -17,6 +17,7 @@ from commonscale.core.ranking import Quotas, select
 from commonscale.core.recorded import COSINE_KEY, MODALITY_KEY, QUESTION_KEY, question_mark
 from commonscale.core.types import IMAGE, Hit, Modality
 from commonscale.langchain.documents import modality_of, scored_copy
+from commonscale.langchain.fields import refuse_unknown
 from commonscale.langchain.questions import QuestionEmbedder, as_embeddings
 
 
@@ -83,10 +84,12 @@ class SimilarityStandardizer(BaseDocumentCompressor):
             **fields: the fields above.
 
         Raises:
-            InvalidInputError: if vectors are to be compared and no embeddings are given, or ``top_n`` is below 1.
+            InvalidInputError: if a keyword names no field, vectors are to be compared and no embeddings are given, or
+                ``top_n`` is below 1.
             UnknownScoreKindError: if a score kind has no known name.
             FileNotFoundError: if the calibration is a path that does not exist.
         """
+        refuse_unknown(type(self), fields)
         super().__init__(**fields)
         for kind in self.score_kind.values() if isinstance(self.score_kind, Mapping) else [self.score_kind]:
             if kind is not None:
