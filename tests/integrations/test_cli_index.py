@@ -101,7 +101,8 @@ def test_hidden_files_links_and_the_index_itself_are_passed_over(
     outcome = run("index", folder, "--encoder", clip, "--out", out)
     assert outcome.code == 0
     assert "Files: 5 added" in outcome.files
-    assert "3 symbolic links were not followed." in outcome.err
+    assert "Symbolic links that were not followed: 3." in outcome.err
+    assert "Files of other types that were passed over: 1 (.bin 1)." in outcome.err
 
 
 BAD = {
@@ -274,9 +275,12 @@ def test_an_empty_folder_does_not_empty_the_index(
     run("index", folder, "--encoder", clip, "--out", out)
     shutil.rmtree(folder)
     folder.mkdir()
+    for name in ("a.heic", "b.HEIC", "c.pdf"):
+        (folder / name).write_bytes(b"?")
     outcome = run("index", folder, "--out", out)
     assert outcome.code == 1
     assert "holds no pictures and no texts" in outcome.err
+    assert "files of other types: 3 (.heic 2, .pdf 1)" in outcome.err
     assert len(ids(out)) > 5
 
 

@@ -155,7 +155,10 @@ def test_a_changed_index_or_calibration_is_warned_of(
     outcome = run("search", out, "a red dog", "--json")
     assert outcome.code == 0
     count = len(FaissIndex.open(out))
-    assert f"the index has changed since it was calibrated ({count - 1} documents then, {count} now)" in outcome.err
+    assert (
+        f"the index have changed since it was calibrated (it held {count - 1} then, and holds {count} now)"
+        in outcome.err
+    )
     assert json.loads(outcome.out)["hits"]
     assert run("search", out, "a red dog", "--raw").err == ""
     path = out / "calibration.json"

@@ -77,7 +77,7 @@ def load_calibration(index: FaissIndex) -> Calibration | None:
         warn(f"{path} was not written by 'commonscale calibrate' for this index: it may not fit its documents")
     elif note.get("index") != index.content_hash:
         warn(
-            f"the index has changed since it was calibrated ({note.get('documents')} documents then, {len(index)} "
-            f"now); calibrate again: commonscale calibrate {index.folder} --questions FILE"
+            f"the documents of the index have changed since it was calibrated (it held {note.get('documents')} then, "
+            f"and holds {len(index)} now); calibrate again: commonscale calibrate {index.folder} --questions FILE"
         )
     return calibration

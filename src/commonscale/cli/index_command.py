@@ -40,8 +40,10 @@ def index_folder(folder: Path, out: Path, encoder: str | None, device: str | Non
     root = folder.resolve()
     found = scan(root, skip=out)
     if not found.files and not found.unreadable:
+        others = f"; files of other types: {printable(found.describe_others())}" if found.others else ""
         raise InvalidInputError(
-            f"{folder}: holds no pictures and no texts (hidden files and links are not read); nothing was changed"
+            f"{folder}: holds no pictures and no texts (hidden files and links are not read); "
+            f"nothing was changed{others}"
         )
     index, model = _open(out, root, encoder, device)
     with index.exclusive():
@@ -102,7 +104,9 @@ def _report(index: FaissIndex, found: Scan, plan: Plan, done: Done, unreadable: 
     counts = ", ".join(f"{len(index.documents(modality))} {modality} documents" for modality in index.modalities)
     say(f"The index now holds {counts or 'nothing'}.")
     if found.links:
-        say(f"{found.links} symbolic links were not followed.")
+        say(f"Symbolic links that were not followed: {found.links}.")
+    if found.others:
+        say(f"Files of other types that were passed over: {printable(found.describe_others())}.")
     if unreadable:
         say(f"Unreadable files ({len(unreadable)}):", "yellow")
         for item in unreadable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,11 +59,18 @@ class Scan:
         files: pictures and texts, ordered by id.
         unreadable: what could not be looked at.
         links: how many symbolic links were passed over.
+        others: how many files of other types were passed over, by extension.
     """
 
     files: list[FoundFile] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     links: int = 0
+    others: Counter[str] = field(default_factory=Counter)
+
+    def describe_others(self) -> str:
+        """Say how many files of other types there are, the most frequent first: ``"12 (.heic 9, .pdf 3)"``."""
+        kinds = ", ".join(f"{kind} {count}" for kind, count in self.others.most_common())
+        return f"{self.others.total()} ({kinds})"
 
 
 def scan(folder: Path, skip: Path) -> Scan:
@@ -107,8 +115,11 @@ def _walk(folder: Path, root: Path, skip: Path, found: Scan) -> Iterator[os.DirE
         elif entry.is_dir(follow_symlinks=False):
             if Path(entry.path).resolve() != skip:
                 yield from _walk(Path(entry.path), root, skip, found)
-        elif wanted and entry.is_file(follow_symlinks=False):
-            yield entry
+        elif entry.is_file(follow_symlinks=False):
+            if wanted:
+                yield entry
+            else:
+                found.others[Path(entry.name).suffix.lower() or "no extension"] += 1
 
 
 def _id(path: Path, root: Path) -> str:
