@@ -49,7 +49,8 @@ class ScoredSource:
         """Check that the store can be used.
 
         Raises:
-            UnknownScoreKindError: if the store has no such method or its scores have no known meaning.
+            InvalidInputError: if the store has no such method.
+            UnknownScoreKindError: if its scores have no known meaning.
         """
         self.store = store
         self.view = view
@@ -57,11 +58,14 @@ class ScoredSource:
         kind = view.score_kind
         if kind is None and facts.score_kind is not None:
             kind = facts.score_kind(store)
-        if kind is None or not callable(getattr(store, facts.method, None)):
+        if not callable(getattr(store, facts.method, None)):
+            raise InvalidInputError(
+                f"a {type(store).__name__} cannot be searched by vector: it has no method {facts.method}()"
+            )
+        if kind is None:
             raise UnknownScoreKindError(
-                f"a {type(store).__name__} cannot be searched: what is needed is a method {facts.method}() and the "
-                f"kind of score that it returns, score_kind='...', one of: {', '.join(SCORE_KINDS)}; or a function "
-                f"from scores to cosines"
+                f"what the scores of {type(store).__name__}.{facts.method}() mean is not known: pass score_kind='...', "
+                f"one of: {', '.join(SCORE_KINDS)}; or a function from scores to cosines"
             )
         to_cosine([], kind)
         self.score_kind = kind

@@ -6,9 +6,12 @@ returns scores of a known kind, or any function of (store, view).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
+
+from langchain_core.retrievers import BaseRetriever
 
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
@@ -36,12 +39,17 @@ STORES: dict[str, Adapter] = {
 """Adapters by class name; subclasses of a class are served by its row. By name, so that nothing is imported."""
 
 
+_METHODS = ("similarity_search_with_score_by_vector", "similarity_search_by_vector_with_relevance_scores")
+"""What stores call the search by vector that returns scores; the second is Chroma's and Elasticsearch's name."""
+
+
 def source_of(store: Any, view: View) -> Source:
     """Make one modality of a store a source of true cosines.
 
     Args:
         store: a store of the table above, any object that already is a ``Source``, or, if the view names a score
-            kind, any vector store with ``similarity_search_with_score_by_vector``.
+            kind, any vector store with ``similarity_search_with_score_by_vector`` or
+            ``similarity_search_by_vector_with_relevance_scores``.
         view: which documents, and how they are named.
 
     Returns:
@@ -49,7 +57,8 @@ def source_of(store: Any, view: View) -> Source:
 
     Raises:
         UnknownScoreKindError: if nothing is known of the store's scores.
-        InvalidInputError: if it is a bare FAISS index, which has vectors but no documents.
+        InvalidInputError: if it is no store (a path, a retriever), a bare FAISS index, which has vectors but no
+            documents, or a store that cannot be searched by vector.
     """
     source = _adapted(store, view)
     # Ids of the store's own are unique; those that the user names may stand for several documents.
@@ -69,9 +78,29 @@ def _adapted(store: Any, view: View) -> Source:
         )
     if callable(getattr(store, "search", None)) and not hasattr(store, "similarity_search"):
         return WrappedSource(store, view)
+    _refuse_other_things(store)
+    method = next((name for name in _METHODS if callable(getattr(store, name, None))), None)
+    if method is None:
+        raise InvalidInputError(
+            f"a {type(store).__name__} cannot be searched by vector: it has no method {_METHODS[0]}(), and none called "
+            f"{_METHODS[1]}(). Known are {', '.join(STORES)} and every object with search(questions, k) -> Candidates"
+        )
     try:
-        return StoreFacts().source(store, view)
+        return StoreFacts(method=method).source(store, view)
     except UnknownScoreKindError as error:
         raise UnknownScoreKindError(
             f"{error}. Known are {', '.join(STORES)} and every object with search(questions, k) -> Candidates"
         ) from error
+
+
+def _refuse_other_things(store: Any) -> None:
+    if isinstance(store, BaseRetriever):
+        raise InvalidInputError(
+            f"a vector store is needed, got a {type(store).__name__}: this is a retriever; pass its vector store"
+            + (" (retriever.vectorstore)" if hasattr(store, "vectorstore") else "")
+        )
+    if isinstance(store, (str, os.PathLike)):
+        raise InvalidInputError(
+            f"a vector store is needed, got {store!r}: if this is a path, open the index there with "
+            f"commonscale.index.FaissIndex.open(path), or load the LangChain store, and pass that"
+        )

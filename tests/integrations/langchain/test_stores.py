@@ -378,8 +378,50 @@ def test_store_without_search_by_vector_is_refused():
         def from_texts(cls, texts, embedding, metadatas=None, **kwargs):
             return cls()
 
-    with pytest.raises(UnknownScoreKindError, match=r"similarity_search_with_score_by_vector\(\)"):
-        raw({"text_store": Opaque()}, score_kind="cosine")
+    for settings in ({}, {"score_kind": "cosine"}):
+        with pytest.raises(InvalidInputError, match=r"has no method similarity_search_with_score_by_vector\(\)") as no:
+            raw({"text_store": Opaque()}, **settings)
+        assert "score_kind" not in str(no.value)
+        with pytest.raises(InvalidInputError, match=r"Opaque cannot be searched .* no method ask\(\)$"):
+            StoreFacts(method="ask").source(Opaque(), View("text", **settings))
+
+
+def test_search_by_vector_under_its_other_name():
+    world = World()
+
+    class Named(VectorStore):
+        def __init__(self, modality):
+            self.held = Distances(world, modality)
+
+        def similarity_search(self, query, k=4, **kwargs):
+            return []
+
+        def similarity_search_by_vector_with_relevance_scores(self, embedding, k=4, **kwargs):
+            return self.held.similarity_search_with_score_by_vector(embedding, k=k, **kwargs)
+
+        @classmethod
+        def from_texts(cls, texts, embedding, metadatas=None, **kwargs):
+            return cls("text")
+
+    stores = {"text_store": Named("text"), "image_store": Named("image")}
+    found = raw(stores, score_kind="squared_l2").invoke(QUESTION)
+    assert ids(found) == [i for i, _, _ in world.expected(QUESTION, 10, raw=True)]
+    with pytest.raises(UnknownScoreKindError, match=r"Named\.similarity_search_by_vector_with_relevance_scores\(\)"):
+        raw(stores)
+
+
+def test_what_is_no_store_is_named(tmp_path):
+    world = World()
+    retriever = world.store("in-memory", ["text"], tmp_path).as_retriever()
+    with pytest.raises(
+        InvalidInputError, match=r"this is a retriever; pass its vector store \(retriever.vectorstore\)"
+    ):
+        raw({"text_store": retriever})
+    with pytest.raises(InvalidInputError, match=r"this is a retriever; pass its vector store$"):
+        raw({"image_store": raw({"text_store": retriever.vectorstore})})
+    for path in (tmp_path, str(tmp_path)):
+        with pytest.raises(InvalidInputError, match=r"open the index there with commonscale.index.FaissIndex.open"):
+            raw({"text_store": path})
 
 
 def test_documents_without_ids_need_an_id_key():
