@@ -56,10 +56,11 @@ def to_content_blocks(
 
     Raises:
         ImageError: if a picture is missing, cannot be read or is no picture, and ``missing="raise"``.
-        InvalidInputError: if ``missing`` is something else.
+        InvalidInputError: if ``documents`` is no list of documents, or ``missing`` is something else.
     """
     if missing not in ("raise", "note"):
         raise InvalidInputError(f"missing must be 'raise' or 'note', got {missing!r}")
+    _check(documents)
     keys = ImageKeys(image_path_key, image_url_key, image_base64_key, mime_type_key, content_is_base64, folder)
     blocks: list[dict[str, Any]] = []
     for document in documents:
@@ -69,6 +70,18 @@ def to_content_blocks(
         if is_image:
             blocks.append(_picture(document, keys, missing))
     return cast("list[ContentBlock]", blocks)
+
+
+def _check(documents: Any) -> None:
+    if isinstance(documents, Document):
+        raise InvalidInputError(f"a list of documents is needed, got one document {documents.id!r}; put it into a list")
+    if not isinstance(documents, Sequence):
+        raise InvalidInputError(f"a list of documents is needed, got {type(documents).__name__}: {documents!r:.200}")
+    for document in documents:
+        if not isinstance(document, Document):
+            raise InvalidInputError(
+                f"a list of LangChain documents is needed, got one with a {type(document).__name__}: {document!r:.200}"
+            )
 
 
 def _is_image(document: Document, modality_key: str, keys: ImageKeys) -> bool:

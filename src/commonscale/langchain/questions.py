@@ -25,6 +25,10 @@ def as_embeddings(given: Any) -> Embeddings:
     Raises:
         InvalidInputError: if it is none of these.
     """
+    if isinstance(given, type):
+        raise InvalidInputError(
+            f"embeddings are needed, got the class {given.__name__} itself; make an instance: {given.__name__}(...)"
+        )
     if isinstance(given, Embeddings) or (hasattr(given, "embed_query") and hasattr(given, "embed_documents")):
         embeddings: Embeddings = given
         return embeddings
@@ -56,7 +60,8 @@ class QuestionEmbedder:
             progress: wraps the questions of each embedding object while they are gone through one by one.
 
         Raises:
-            InvalidInputError: if a question is not a string, or embeddings do not give one vector for each.
+            InvalidInputError: if there is no list of questions, a question is not a string or has no text, or
+                embeddings do not give one vector for each.
         """
         _check(texts)
         return self._assemble(texts, [_embed(e, texts, progress) for e in self._distinct])
@@ -83,8 +88,13 @@ class QuestionEmbedder:
 
 
 def _check(texts: Sequence[str]) -> None:
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+    if isinstance(texts, str):
+        raise InvalidInputError(f"a list of questions is needed, got one question: {texts!r}; put it into a list")
+    if not all(isinstance(text, str) for text in texts):
         raise InvalidInputError(f"questions must be strings, got {texts!r}"[:300])
+    for text in texts:
+        if not text.strip():
+            raise InvalidInputError(f"the question {text!r} has no text; ask something")
 
 
 def _unit(embeddings: Embeddings, given: Any) -> Sequence[Vector]:

@@ -346,7 +346,9 @@ def test_wrong_arguments_are_named(world, retriever, tmp_path):
         StandardizedMultiModalRetriever(**world.stores("in-memory", "two", tmp_path), k=0)
     with pytest.raises(InvalidInputError, match="k must be an integer of at least 1, got 0"):
         retriever.invoke(QUESTION, k=0)
-    with pytest.raises(InvalidInputError, match="questions must be strings"):
+    with pytest.raises(
+        InvalidInputError, match="a list of questions is needed, got one question: 'one question'; put it"
+    ):
         retriever.calibrate("one question")
     with pytest.raises(InvalidInputError, match="questions must be strings"):
         retriever.invoke({"question": "x"})
