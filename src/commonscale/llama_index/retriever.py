@@ -19,6 +19,7 @@ from llama_index_instrumentation import get_dispatcher
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import IMAGE, TEXT, Modality
+from commonscale.llama_index.arguments import check_calibration, check_numbers
 from commonscale.llama_index.assembly import EmbedModel, Stores, as_embedding, assemble
 from commonscale.llama_index.catalog import NodeCatalog, NodeMap
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY
@@ -107,10 +108,13 @@ class StandardizedMultiModalRetriever(OneModalityRetriever):
             verbose: print what ``IndexNode``s lead to, as LlamaIndex does.
 
         Raises:
-            InvalidInputError: if stores, nodes or models are missing or do not fit.
+            InvalidInputError: if stores, nodes or models are missing or do not fit, ``similarity_top_k`` or a quota is
+                impossible, or the calibration is none.
             UnknownScoreKindError: if the meaning of a store's scores is not known.
             CalibrationMismatchError: if the calibration was made for another model or score kind.
         """
+        check_calibration(calibration)
+        check_numbers(similarity_top_k, minimum, maximum)
         super().__init__(callback_manager=callback_manager, object_map=object_map, verbose=verbose)
         text_model = as_embedding(embed_model)
         same = image_embed_model is None or image_embed_model is embed_model
@@ -148,6 +152,7 @@ class StandardizedMultiModalRetriever(OneModalityRetriever):
 
     @calibration.setter
     def calibration(self, calibration: Calibration | None) -> None:
+        check_calibration(calibration)
         self._search.calibration = calibration
 
     def calibrate(self, questions: Sequence[QueryType], show_progress: bool = False) -> Calibration:

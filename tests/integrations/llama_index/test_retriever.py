@@ -294,6 +294,30 @@ def test_unusable_questions(world: World, question: object, message: str) -> Non
         two_simple(world).retrieve_batch([question])
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"calibration": "cal.json"}, r"got 'cal.json'; .*commonscale.Calibration.load\(path\)"),
+        ({"minimum": 2}, r"minimum must be a mapping .* minimum=\{'image': 2\}, got 2"),
+        ({"maximum": [2]}, r"maximum must be a mapping .* got \[2\]"),
+        ({"minimum": {"image": "2"}}, r"minimum\['image'\] must be an integer >= 0, got '2'"),
+        ({"minimum": {"image": 3}, "similarity_top_k": 2}, "add up to 3, more than the 2 hits"),
+        *(({"similarity_top_k": k}, f"similarity_top_k must be .* at least 1, got {k!r}") for k in (0, "3", True, 2.0)),
+    ],
+)
+def test_wrong_values_are_refused_at_construction(world: World, settings: dict, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        retriever_over(world, (simple_store(world.text_nodes), simple_store(world.image_nodes)), **settings)
+
+
+def test_a_path_is_no_calibration(world: World) -> None:
+    retriever = two_simple(world)
+    before = retriever.calibration
+    with pytest.raises(InvalidInputError, match=r"Calibration.load\(path\)"):
+        retriever.calibration = "cal.json"
+    assert retriever.calibration is before
+
+
 def test_a_single_question_is_no_list(world: World) -> None:
     retriever = two_simple(world)
     for question in ("red bus", QueryBundle("red bus")):
