@@ -16,7 +16,13 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda
 
 from commonscale import Calibration, ModalityCalibration, ModalityStatistics
-from commonscale.core.errors import InvalidInputError, NotCalibratedError, ScoreOutOfRangeError, UnknownScoreKindError
+from commonscale.core.errors import (
+    CommonscaleWarning,
+    InvalidInputError,
+    NotCalibratedError,
+    ScoreOutOfRangeError,
+    UnknownScoreKindError,
+)
 from commonscale.langchain import ModalityBalancer, SimilarityStandardizer
 from langchain_world import QUESTIONS, WordEmbeddings
 
@@ -221,9 +227,22 @@ def test_balancer_keeps_order_and_quotas():
     chosen = ModalityBalancer(minimum={"image": 2}, maximum={"text": 3}, top_n=4).compress_documents(given, QUESTION)
     assert [d.id for d in chosen] == ["t0", "t1", "i0", "i1"]
     assert [d.id for d in ModalityBalancer(maximum={"text": 3})(given)] == ["t0", "t1", "t2", "i0", "i1", "i2", "i3"]
-    assert [d.id for d in ModalityBalancer(minimum={"image": 9}, top_n=9)(given)][-4:] == ["i0", "i1", "i2", "i3"]
+    with pytest.warns(CommonscaleWarning, match=r"minimum\['image'\] is 9, but only 4 of the 10 documents"):
+        chosen = ModalityBalancer(minimum={"image": 9}, top_n=9)(given)
+    assert [d.id for d in chosen][-4:] == ["i0", "i1", "i2", "i3"]
     assert ModalityBalancer()(given) == given == ranked
     assert [d.id for d in ModalityBalancer(top_n=2)([*given[:1], *given])] == ["t0", "t1"]
+
+
+def test_balancer_warns_of_a_minimum_that_cannot_be_met():
+    balancer = ModalityBalancer(minimum={"image": 2, "text": 1})
+    given = [document("t"), document("i", "image"), document("i", "image")]
+    message = r"minimum\['image'\] is 2, but only 1 of the 2 .*retrieve more: raise .* k, or give minimum to the retr"
+    with pytest.warns(CommonscaleWarning, match=message) as caught:
+        assert [d.id for d in balancer(given)] == ["t", "i"]
+    assert [w.filename for w in caught] == [__file__]
+    assert len(balancer([*given, document("j", "image")])) == 3
+    assert balancer([]) == []
 
 
 def test_balancer_counts_a_picture_found_by_its_caption_as_a_picture():

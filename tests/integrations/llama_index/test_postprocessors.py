@@ -15,7 +15,12 @@ from llama_index.core.indices import MultiModalVectorStoreIndex
 from llama_index.core.schema import ImageNode, IndexNode, MediaResource, Node, NodeWithScore, QueryBundle, TextNode
 
 from commonscale import Calibration, ModalityCalibration, ModalityStatistics
-from commonscale.core.errors import InvalidInputError, ScoreOutOfRangeError, UnknownScoreKindError
+from commonscale.core.errors import (
+    CommonscaleWarning,
+    InvalidInputError,
+    ScoreOutOfRangeError,
+    UnknownScoreKindError,
+)
 from commonscale.llama_index import ModalityBalancer, SimilarityStandardizer, StandardizedMultiModalRetriever
 from commonscale.llama_index.questions import bundle_mark
 from commonscale.llama_index.recompute import picture_of
@@ -288,6 +293,17 @@ async def test_balancer() -> None:
     assert nodes == before
     assert ModalityBalancer().postprocess_nodes(nodes) == nodes
     assert [n.node.node_id for n in ModalityBalancer(top_n=1, minimum={"image": 1}).postprocess_nodes(nodes)] == ["i0"]
+    assert balancer.postprocess_nodes([]) == []
+
+
+def test_balancer_warns_of_a_minimum_that_cannot_be_met() -> None:
+    balancer = ModalityBalancer(minimum={"image": 2, "text": 1})
+    nodes = [text("t", 0.9), image("i", 0.3), image("i", 0.2)]
+    message = r"minimum\['image'\] is 2, but only 1 of the 2 .*retrieve more: raise .*similarity_top_k, or give minimum"
+    with pytest.warns(CommonscaleWarning, match=message) as caught:
+        assert [n.node.node_id for n in balancer.postprocess_nodes(nodes)] == ["t", "i"]
+    assert len(caught) == 1
+    assert len(balancer.postprocess_nodes([*nodes, image("j", 0.1)])) == 3
     assert balancer.postprocess_nodes([]) == []
 
 
