@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from commonscale.core.errors import InvalidInputError
+from commonscale.core.errors import CommonscaleWarning, InvalidInputError
 from commonscale.core.types import Modality
+from commonscale.core.warn import warn
 
 T = TypeVar("T")
 
@@ -129,3 +131,25 @@ def first_of_each(items: Iterable[T], key: Callable[[T], Hashable]) -> list[T]:
             seen.add(identity)
             kept.append(item)
     return kept
+
+
+def warn_of_shortages(quotas: Quotas, chosen: Iterable[Modality], retrieved: int, *, what: str, setting: str) -> None:
+    """Warn of every minimum that could not be met by what was retrieved.
+
+    Minima are filled first, and a document in two modalities fills only one, so what was chosen tells.
+
+    Args:
+        quotas: what was asked for.
+        chosen: the modality of each chosen item.
+        retrieved: how many there were to choose from; if none, nothing is said.
+        what: what the framework calls them, such as ``"nodes"``.
+        setting: the retriever's setting that brings more of them.
+    """
+    counts = Counter(chosen)
+    for modality, least in quotas.minimum.items():
+        if retrieved and counts[modality] < least:
+            warn(
+                f"minimum[{modality!r}] is {least}, but only {counts[modality]} of the {retrieved} {what} retrieved "
+                f"are of this modality; retrieve more: raise the retriever's {setting}, or give minimum to the retriever",
+                CommonscaleWarning,
+            )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 
-from commonscale.core.errors import CommonscaleWarning, InvalidInputError
-from commonscale.core.ranking import Quotas, first_of_each, select
+from commonscale.core.errors import InvalidInputError
+from commonscale.core.ranking import Quotas, first_of_each, select, warn_of_shortages
 from commonscale.core.recorded import MODALITY_KEY
 from commonscale.core.types import Modality
-from commonscale.core.warn import warn
 from commonscale.langchain.documents import modality_of
 from commonscale.langchain.fields import refuse_unknown
 
@@ -78,27 +76,14 @@ class ModalityBalancer(BaseDocumentCompressor):
         quotas = self._quotas()
         budget = len(documents) if self.top_n is None else self.top_n
         chosen = select(documents, budget, quotas, self._modality if quotas else _any_modality, _identity)
-        self._warn_of_shortages(documents, chosen)
+        if self.minimum:
+            retrieved = len(first_of_each(documents, _identity))
+            warn_of_shortages(quotas, map(self._modality, chosen), retrieved, what="documents", setting="k")
         return chosen
 
     def __call__(self, documents: Sequence[Document]) -> list[Document]:
         """Choose documents under the quotas, as a step of a chain."""
         return self.compress_documents(documents, "")
-
-    def _warn_of_shortages(self, given: Sequence[Document], chosen: Sequence[Document]) -> None:
-        if not given or not self.minimum:
-            return
-        # Of the chosen: minima are filled first, and one that came in two modalities can fill only one of them.
-        counts = Counter(map(self._modality, chosen))
-        retrieved = len(first_of_each(given, _identity))
-        for modality, least in self.minimum.items():
-            if counts[modality] < least:
-                warn(
-                    f"minimum[{modality!r}] is {least}, but only {counts[modality]} of the {retrieved} documents "
-                    f"retrieved are of this modality; retrieve more: raise the retriever's k, or give minimum to the "
-                    f"retriever",
-                    CommonscaleWarning,
-                )
 
     def _modality(self, document: Document) -> str:
         # What a document is, before what it was found as: a picture found by its caption costs a picture.

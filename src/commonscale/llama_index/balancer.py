@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from commonscale.core.errors import CommonscaleWarning, InvalidInputError
-from commonscale.core.ranking import Quotas, first_of_each, select
+from commonscale.core.errors import InvalidInputError
+from commonscale.core.ranking import Quotas, first_of_each, select, warn_of_shortages
 from commonscale.core.recorded import MODALITY_KEY
 from commonscale.core.types import Modality
-from commonscale.core.warn import warn
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY, modality_of
 
 
@@ -67,24 +64,12 @@ class ModalityBalancer(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         del query_bundle
         budget = len(nodes) if self.top_n is None else self.top_n
-        chosen = select(nodes, budget, Quotas(self.minimum, self.maximum), self._modality, _identity)
-        self._warn_of_shortages(nodes, chosen)
+        quotas = Quotas(self.minimum, self.maximum)
+        chosen = select(nodes, budget, quotas, self._modality, _identity)
+        if self.minimum:
+            retrieved = len(first_of_each(nodes, _identity))
+            warn_of_shortages(quotas, map(self._modality, chosen), retrieved, what="nodes", setting="similarity_top_k")
         return chosen
-
-    def _warn_of_shortages(self, given: Sequence[NodeWithScore], chosen: Sequence[NodeWithScore]) -> None:
-        if not given or not self.minimum:
-            return
-        # Of the chosen: minima are filled first, and one that came in two modalities can fill only one of them.
-        counts = Counter(map(self._modality, chosen))
-        retrieved = len(first_of_each(given, _identity))
-        for modality, least in self.minimum.items():
-            if counts[modality] < least:
-                warn(
-                    f"minimum[{modality!r}] is {least}, but only {counts[modality]} of the {retrieved} nodes "
-                    f"retrieved are of this modality; retrieve more: raise the retriever's similarity_top_k, or give "
-                    f"minimum to the retriever",
-                    CommonscaleWarning,
-                )
 
     def _modality(self, node: NodeWithScore) -> Modality:
         return modality_of(node.node, self.modality_key, MODALITY_KEY)
