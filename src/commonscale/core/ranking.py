@@ -150,6 +150,7 @@ def warn_of_shortages(quotas: Quotas, chosen: Iterable[Modality], retrieved: int
         if retrieved and counts[modality] < least:
             warn(
                 f"minimum[{modality!r}] is {least}, but only {counts[modality]} of the {retrieved} {what} retrieved "
-                f"are of this modality; retrieve more: raise the retriever's {setting}, or give minimum to the retriever",
+                f"are of this modality; retrieve more: raise the retriever's {setting}, or give minimum to the "
+                f"retriever",
                 CommonscaleWarning,
             )
