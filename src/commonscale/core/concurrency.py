@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache
 from typing import TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
+
+ASKED_AT_ONCE = 8
+"""Most questions that are put to one server at the same time; what connection pools usually hold."""
 
 WORKERS = min(32, (os.cpu_count() or 1) + 4)
 """Threads that help; the caller's own thread always works too."""
@@ -73,3 +78,56 @@ def _submitted(task: Callable[[], T]) -> Future[T] | None:
         return _pool().submit(copy_context().run, task)
     except RuntimeError:  # The interpreter is shutting down and takes no more work; the caller will do it.
         return None
+
+
+def map_bounded(function: Callable[[S], T], items: Sequence[S], workers: int = ASKED_AT_ONCE) -> list[T]:
+    """Apply a function to every item in a few threads of its own, for stores that answer one question at a time.
+
+    Args:
+        function: thread-safe, and mostly waiting (for a server).
+        items: any number; a single one is done in the caller's thread.
+        workers: most calls at once.
+
+    Returns:
+        The results, in order.
+
+    Raises:
+        Exception: the first error; calls not begun by then are not made.
+    """
+    if len(items) < 2 or workers < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(min(workers, len(items)), thread_name_prefix="commonscale-store") as pool:
+        futures = [pool.submit(copy_context().run, function, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+async def amap_bounded(
+    function: Callable[[S], Awaitable[T]], items: Sequence[S], limit: int = ASKED_AT_ONCE
+) -> list[T]:
+    """Await a coroutine function for every item, at most ``limit`` at once.
+
+    Returns:
+        The results, in order.
+
+    Raises:
+        Exception: the first error; the calls still running are cancelled.
+    """
+    turn = asyncio.Semaphore(limit)
+
+    async def one(item: S) -> T:
+        async with turn:
+            return await function(item)
+
+    tasks = [asyncio.ensure_future(one(item)) for item in items]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        # Cancelled calls are awaited, so that none still holds a connection when the caller sees the error.
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, overload, runtime_checkable
 
@@ -72,7 +72,10 @@ class Source(Protocol):
     A source may also have ``async def asearch(questions, k)`` with the same meaning; where it is missing,
     asynchronous searches run ``search`` in a thread. A source whose attribute ``concurrent`` is true may be
     searched in a helping thread by synchronous searches too, beside other sources; one without it is searched in
-    the caller's thread.
+    the caller's thread. One whose attribute ``remote`` is true asks another process, which may be down or slow, and
+    is tried again after passing failures. One whose attribute ``unbounded`` is true returns scores of another kind
+    (BM25) in place of cosines: they may lie anywhere, but more must mean better. ``probe`` lets a source be verified
+    (see ``commonscale.core.verification``).
     """
 
     def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
@@ -86,6 +89,24 @@ class Source(Protocol):
             One ``Candidates`` per question with ``min(k, documents)`` hits, best first.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """What a store said of one question, before any conversion, beside the vectors that it holds.
+
+    Attributes:
+        ids: document ids (n), in the store's order.
+        numbers: the store's own numbers (n,), as they came.
+        vectors: the stored vectors (n, d), as stored; None if the store cannot give them.
+        kind: what the numbers are taken for: the name of a score kind, a function to cosines, or None if the
+            numbers are not used, since cosines are computed from the vectors.
+    """
+
+    ids: Sequence[str]
+    numbers: Floats
+    vectors: Vector | None
+    kind: str | Callable[[Floats], Floats] | None = None
 
 
 @dataclass(frozen=True, slots=True)

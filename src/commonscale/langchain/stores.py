@@ -18,6 +18,7 @@ from commonscale.core.types import Source
 from commonscale.langchain.distinct import DistinctSource
 from commonscale.langchain.faiss_store import FaissStoreSource
 from commonscale.langchain.memory_store import InMemorySource
+from commonscale.langchain.qdrant_store import open_qdrant
 from commonscale.langchain.scored_store import StoreFacts
 from commonscale.langchain.view import View
 from commonscale.langchain.wrapped_source import WrappedSource
@@ -35,6 +36,7 @@ STORES: dict[str, Adapter] = {
     "FAISS": FaissStoreSource,
     "FaissIndex": _index_source,
     "MemoryIndex": _index_source,
+    "QdrantVectorStore": open_qdrant,
 }
 """Adapters by class name; subclasses of a class are served by its row. By name, so that nothing is imported."""
 

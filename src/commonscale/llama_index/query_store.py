@@ -7,20 +7,14 @@ from typing import Any
 
 import numpy as np
 from llama_index.core.schema import BaseNode
-from llama_index.core.vector_stores.types import (
-    FilterCondition,
-    MetadataFilter,
-    MetadataFilters,
-    VectorStoreQuery,
-    VectorStoreQueryResult,
-)
+from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryResult
 
 from commonscale.core.calibration import Provenance
 from commonscale.core.cosines import to_cosine
-from commonscale.core.errors import CommonscaleWarning, SourceError, UnknownScoreKindError
+from commonscale.core.errors import SourceError, UnknownScoreKindError
 from commonscale.core.types import Candidates, Hit, Question
-from commonscale.core.warn import warn
 from commonscale.llama_index.catalog import nodes_of
+from commonscale.llama_index.restriction import filters_of, watch_of
 from commonscale.llama_index.sources import ScoreKindName, StoreRequest, kind_name
 
 
@@ -50,18 +44,15 @@ class QuerySource:
         self._store = store
         self._kind: ScoreKindName = request.score_kind
         self._catalog = request.catalog if store.stores_text else request.needed_catalog(store)
-        self._filters = _filters(request)
+        self._filters = filters_of(request)
         self._request = request
-        self._labels_seen = not request.mixed
+        self._watch = watch_of(store, request)
         self.provenance = Provenance(score_kind=kind_name(self._kind))
 
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Query the store for each question."""
         found = [self._candidates(self._store.query(self._query(question, k))) for question in questions]
-        if found and not self._labels_seen:
-            self._labels_seen = True
-            if not any(candidates.ids for candidates in found):
-                self._warn_of_labels()
+        self._watch(sum(len(candidates.ids) for candidates in found))
         return found
 
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
@@ -71,17 +62,6 @@ class QuerySource:
         if any(hit.payload is None for hit in hits):
             raise SourceError(f"{type(self._store).__name__} returned ids without nodes; pass docstore= or nodes=")
         return [hit.payload for hit in hits]
-
-    def _warn_of_labels(self) -> None:
-        key, modality = self._request.modality_key, self._request.modality
-        filtered = " that pass filters=" if self._request.filters is not None else ""
-        warn(
-            f"the first search for {modality!r} nodes in this mixed {type(self._store).__name__} found none: it asks "
-            f"for nodes{filtered} whose metadata say {key}={modality!r}. If there are any, write that into the "
-            f"metadata of every node, texts too, or name another key with modality_key=; if not, leave it out of "
-            f"modalities=",
-            CommonscaleWarning,
-        )
 
     def _query(self, question: Question, k: int) -> VectorStoreQuery:
         return VectorStoreQuery(
@@ -105,16 +85,3 @@ class QuerySource:
         cosines = to_cosine(result.similarities, self._kind)
         order = np.argsort(-cosines, kind="stable").tolist()
         return Candidates([ids[i] for i in order], cosines[order], None if nodes is None else [nodes[i] for i in order])
-
-
-def _filters(request: StoreRequest) -> MetadataFilters | None:
-    """Join the caller's filters with that on the modality."""
-    if not request.mixed:
-        return request.filters
-    own = MetadataFilter(key=request.modality_key, value=request.modality)
-    given = request.filters
-    if given is None:
-        return MetadataFilters(filters=[own])
-    if given.condition == FilterCondition.AND:
-        return MetadataFilters(filters=[*given.filters, own])
-    return MetadataFilters(filters=[given, own])

@@ -165,3 +165,14 @@ async def _aembed(model: BaseEmbedding, texts: Sequence[str]) -> list[Any]:
     if isinstance(model, CommonscaleEmbedding):
         return await model.aget_query_embedding_batch(texts) if texts else []
     return list(await asyncio.gather(*(model.aget_query_embedding(text) for text in texts)))
+
+
+def as_bundles(questions: Sequence[QueryType]) -> list[QueryBundle]:
+    """Give every question as a bundle.
+
+    Raises:
+        InvalidInputError: if it is a single question, or one of them is none.
+    """
+    if isinstance(questions, (str, QueryBundle)):
+        raise InvalidInputError(f"a list of questions is needed, got one question: {questions!r}; put it into a list")
+    return [as_bundle(question) for question in questions]

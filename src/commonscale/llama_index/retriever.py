@@ -8,31 +8,26 @@ from dataclasses import replace
 from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
+from llama_index.core.callbacks import CallbackManager
 from llama_index.core.indices import VectorStoreIndex
-from llama_index.core.instrumentation.events.retrieval import RetrievalEndEvent, RetrievalStartEvent
 from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores.types import MetadataFilters
-from llama_index_instrumentation import get_dispatcher
 
 from commonscale.core.calibration import Calibration
-from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import IMAGE, TEXT, Modality
 from commonscale.llama_index.arguments import check_calibration, check_numbers
 from commonscale.llama_index.assembly import EmbedModel, Stores, as_embedding, assemble
+from commonscale.llama_index.batch import BatchRetriever
 from commonscale.llama_index.catalog import NodeCatalog, NodeMap
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY
-from commonscale.llama_index.one_modality import OneModalityRetriever
 from commonscale.llama_index.opening import settings_of
-from commonscale.llama_index.questions import as_bundle, bundle_mark
+from commonscale.llama_index.questions import as_bundles, bundle_mark
 from commonscale.llama_index.results import scored_nodes
 from commonscale.llama_index.sources import ScoreKindName
 
-dispatcher = get_dispatcher(__name__)
 
-
-class StandardizedMultiModalRetriever(OneModalityRetriever):
+class StandardizedMultiModalRetriever(BatchRetriever):
     """Ranks texts and images together, on a scale learned from unlabeled questions.
 
     Each store is searched for ``similarity_top_k`` hits with the question's embedding; scores become true
@@ -169,7 +164,7 @@ class StandardizedMultiModalRetriever(OneModalityRetriever):
         Raises:
             InvalidInputError: if there are no questions or no documents.
         """
-        embedded = self._embedder.embed(_bundles(questions), show_progress=show_progress)
+        embedded = self._embedder.embed(as_bundles(questions), show_progress=show_progress)
         for modality, known in self._search.provenance.items():
             if embedded and known.dimension is None:
                 dimension = len(embedded[0].vector_for(modality))
@@ -180,48 +175,6 @@ class StandardizedMultiModalRetriever(OneModalityRetriever):
         """As ``calibrate``, in a thread."""
         return await asyncio.to_thread(self.calibrate, questions, show_progress)
 
-    @dispatcher.span
-    def retrieve_batch(self, questions: Sequence[QueryType]) -> list[list[NodeWithScore]]:
-        """Retrieve for many questions, in one batch per store.
-
-        Emits the same events as ``retrieve`` for every question.
-
-        Args:
-            questions: strings or query bundles.
-
-        Returns:
-            One list of nodes per question, as ``retrieve`` gives it.
-        """
-        bundles = _bundles(questions)
-        _started(questions)
-        with self.callback_manager.as_trace("query"):
-            rankings = self._search.search_batch(self._embedder.embed(bundles), **self._options())
-            answers = []
-            for question, bundle, ranking in zip(questions, bundles, rankings, strict=True):
-                with self._event(bundle) as event:
-                    nodes = scored_nodes(ranking.hits, self._sources, bundle_mark(bundle))
-                    nodes = self._handle_recursive_retrieval(bundle, nodes)
-                    event.on_end(payload={EventPayload.NODES: nodes})
-                dispatcher.event(RetrievalEndEvent(str_or_query_bundle=question, nodes=nodes))
-                answers.append(nodes)
-        return answers
-
-    @dispatcher.span
-    async def aretrieve_batch(self, questions: Sequence[QueryType]) -> list[list[NodeWithScore]]:
-        """As ``retrieve_batch``, never blocking the event loop."""
-        bundles = _bundles(questions)
-        _started(questions)
-        with self.callback_manager.as_trace("query"):
-            rankings = await self._search.asearch_batch(await self._embedder.aembed(bundles), **self._options())
-            answers = []
-            for question, bundle, ranking in zip(questions, bundles, rankings, strict=True):
-                with self._event(bundle) as event:
-                    nodes = await self._ahandle_recursive_retrieval(bundle, await self._anodes(ranking, bundle))
-                    event.on_end(payload={EventPayload.NODES: nodes})
-                dispatcher.event(RetrievalEndEvent(str_or_query_bundle=question, nodes=nodes))
-                answers.append(nodes)
-        return answers
-
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         question = self._embedder.embed([query_bundle])[0]
         ranking = self._search.search(question, **self._options())
@@ -230,20 +183,3 @@ class StandardizedMultiModalRetriever(OneModalityRetriever):
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         question = (await self._embedder.aembed([query_bundle]))[0]
         return await self._anodes(await self._search.asearch(question, **self._options()), query_bundle)
-
-    def _options(self) -> dict[str, Any]:
-        return {"k": self.similarity_top_k, "minimum": self.minimum, "maximum": self.maximum, "raw": self.raw}
-
-    def _event(self, bundle: QueryBundle) -> Any:
-        return self.callback_manager.event(CBEventType.RETRIEVE, payload={EventPayload.QUERY_STR: bundle.query_str})
-
-
-def _started(questions: Sequence[QueryType]) -> None:
-    for question in questions:
-        dispatcher.event(RetrievalStartEvent(str_or_query_bundle=question))
-
-
-def _bundles(questions: Sequence[QueryType]) -> list[QueryBundle]:
-    if isinstance(questions, (str, QueryBundle)):
-        raise InvalidInputError(f"a list of questions is needed, got one question: {questions!r}; put it into a list")
-    return [as_bundle(question) for question in questions]

@@ -284,7 +284,7 @@ def test_a_mixed_unknown_store_without_labels_is_not_silent(world: World) -> Non
     store = OtherStore([*unlabeled, *world.image_nodes], world)
     retriever = StandardizedMultiModalRetriever(store=store, embed_model=world.model, score_kind="cosine", raw=True)
     with pytest.warns(
-        CommonscaleWarning, match="'text' nodes in this mixed OtherStore found none.*modality='text'"
+        CommonscaleWarning, match="'text' documents in this mixed OtherStore found none.*modality='text'"
     ) as w:
         found = retriever.retrieve(QUESTIONS[0])
     assert len(w) == 1
@@ -293,7 +293,7 @@ def test_a_mixed_unknown_store_without_labels_is_not_silent(world: World) -> Non
     filtered = StandardizedMultiModalRetriever(
         store=store, embed_model=world.model, score_kind="cosine", raw=True, filters=EVEN
     )
-    with pytest.warns(CommonscaleWarning, match="asks for nodes that pass filters= whose"):
+    with pytest.warns(CommonscaleWarning, match="asks for documents that pass the filter whose"):
         filtered.retrieve(QUESTIONS[0])
 
 

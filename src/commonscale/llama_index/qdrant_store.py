@@ -1,0 +1,35 @@
+"""LlamaIndex's QdrantVectorStore as a source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.schema import BaseNode
+from llama_index.core.vector_stores.types import VectorStoreQuery
+
+from commonscale.llama_index.restriction import filters_of
+from commonscale.llama_index.sources import StoreRequest
+from commonscale.llama_index.table_store import NodeTableSource
+from commonscale.stores.qdrant import QdrantTable, is_local
+
+
+def open_qdrant(store: Any, request: StoreRequest) -> NodeTableSource:
+    """Open one modality of a QdrantVectorStore.
+
+    Args:
+        store: the store; its collection may be created later.
+        request: what to search in it.
+
+    Raises:
+        InvalidInputError: if the store has only an asynchronous client.
+    """
+    filters = filters_of(request)
+    restriction = None if filters is None else store._build_query_filter(VectorStoreQuery(filters=filters))
+    table = QdrantTable(store._client, store.collection_name, store.dense_vector_name, restriction, store._aclient)
+
+    def node(_: str, point: Any) -> BaseNode:
+        made: BaseNode = store.parse_to_query_result([point]).nodes[0]
+        return made
+
+    remote = not is_local(store._client)
+    return NodeTableSource(store, table, request, node, concurrent=remote, remote=remote)
