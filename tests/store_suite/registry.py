@@ -1,0 +1,12 @@
+"""Every kind of store that the behavioral suite runs over."""
+
+from __future__ import annotations
+
+from store_suite import faiss, memory, qdrant
+from store_suite.kind import Kind
+
+KINDS: list[Kind] = [
+    *memory.KINDS,
+    *faiss.KINDS,
+    *qdrant.KINDS,
+]
