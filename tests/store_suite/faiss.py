@@ -9,25 +9,21 @@ from store_suite import forms
 from store_suite.corpus import Item
 from store_suite.kind import Kind, Place
 
-_TRAINING = 2000
 
-
-def _index(sort: str, dimension: int) -> Any:
-    """Make an empty index; those that must be trained are, on random unit vectors."""
+def _index(sort: str, place: Place, items: Sequence[Item]) -> Any:
+    """Make an empty index; one that must be trained is, on what it will hold."""
     import faiss
     import numpy as np
 
     from sources import unit_rows
 
-    index = faiss.index_factory(dimension, *_SORTS[sort][:1], _metric(_SORTS[sort][1]))
+    factory, metric = _SORTS[sort][:2]
+    index = faiss.index_factory(place.dimension, factory, _metric(metric))
     if not index.is_trained:
-        # The sides of the modality gap too, or every image would fall into one cell.
-        rows = unit_rows(np.random.default_rng(1), _TRAINING, dimension)
-        rows[: _TRAINING // 2, 0] += 0.5
-        rows[_TRAINING // 2 :, 0] -= 0.15
-        index.train(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+        held = np.array([item.vector for item in items], dtype=np.float32)
+        index.train(held if len(held) else unit_rows(np.random.default_rng(0), 100, place.dimension))
     if sort == "ivf":
-        index.nprobe = 4
+        index.nprobe = 3
     if sort == "hnsw":
         index.hnsw.efSearch = 64
     return index
@@ -42,7 +38,7 @@ def _metric(name: str) -> int:
 _SORTS = {
     "flat-ip": ("Flat", "ip", 1.0, ""),
     "flat-l2": ("Flat", "l2", 1.0, ""),
-    "ivf": ("IVF8,Flat", "ip", 0.95, "IVF8,Flat with nprobe 4"),
+    "ivf": ("IVF4,Flat", "ip", 0.95, "IVF4,Flat with nprobe 3"),
     "hnsw": ("HNSW16,Flat", "l2", 0.95, "HNSW16,Flat with efSearch 64"),
     "sq8": ("SQ8", "ip", 0.95, "SQ8"),
     "fp16": ("SQfp16", "l2", 0.95, "SQfp16"),
@@ -54,7 +50,7 @@ def _li_make(sort: str) -> Callable[[Place, Sequence[Item]], Any]:
     def make(place: Place, items: Sequence[Item]) -> Any:
         from llama_index.vector_stores.faiss import FaissVectorStore
 
-        store = FaissVectorStore(_index(sort, place.dimension))
+        store = FaissVectorStore(_index(sort, place, items))
         if items:
             forms.add_nodes(store, items)
         place.on_close(lambda: store.persist(str(place.folder / "faiss.bin")))
@@ -98,7 +94,7 @@ def _lc_make(sort: str) -> Callable[[Place, Sequence[Item]], Any]:
             "ivf": DistanceStrategy.MAX_INNER_PRODUCT,
             "sq8": DistanceStrategy.MAX_INNER_PRODUCT,
         }
-        index = _index({"cosine": "flat-l2", "normalized": "flat-l2"}.get(sort, sort), place.dimension)
+        index = _index({"cosine": "flat-l2", "normalized": "flat-l2"}.get(sort, sort), place, items)
         store = FAISS(
             forms.lc_embeddings(),
             index,

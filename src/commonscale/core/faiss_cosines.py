@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from commonscale.core.cosines import Converter, to_cosine
+from commonscale.core.cosines import Converter, cosines_with, to_cosine
 from commonscale.core.dense import nearest, unit_rows
 from commonscale.core.errors import UnknownScoreKindError
 from commonscale.core.extras import require
+from commonscale.core.faiss_search import looks_at_a_part, restricted
 from commonscale.core.types import Floats, Vector
 
 Rows: TypeAlias = npt.NDArray[np.int64]
@@ -19,6 +19,12 @@ Rows: TypeAlias = npt.NDArray[np.int64]
 
 UNIT_TOLERANCE = 1e-5
 """Norms this close to 1 leave cosines right to 1e-5; half precision (5e-4 off) already needs a normalized copy."""
+
+NEARLY_UNIT = 0.1
+"""Norms this close to 1 are what a lossy code makes of unit vectors."""
+
+FEW_ROWS = 10_000
+"""So few rows are compared one by one (20 MB at 512 dimensions), whatever the index is."""
 
 _CHUNK = 65536
 
@@ -28,7 +34,11 @@ class FaissCosines:
 
     A FAISS number is an inner product or a squared distance, whichever ``index.metric_type`` says; both give
     the cosine only if every stored vector has norm 1. So the stored vectors are looked at once: if their norms
-    are 1 the index itself is searched; if not, a normalized copy is (numpy, as large as the vectors).
+    are 1 the index itself is searched; if not, a normalized copy is (numpy, as large as the vectors). A lossy code
+    leaves unit vectors nearly of norm 1: then the index is searched, and cosines are computed from the decoded hits.
+
+    An index that only looks at a part of its rows (inverted file, graph) starves what is rare: a search for few rows
+    among many is made one by one over a copy of them, and one that found fewer than it should looks further.
 
     Attributes:
         count: how many rows the index had when it was looked at.
@@ -52,13 +62,16 @@ class FaissCosines:
         self.count = int(index.ntotal)
         self.rows = rows
         self.score_kind = score_kind
-        self._parameters: Any = None
+        self._native: Any = None
         self._copy: Vector | None = None
+        self._decodes = False
         own = np.arange(self.count) if rows is None else rows
-        native = len(own) == 0 or score_kind is not None or (self._metric() is not None and self._unit_norms(own))
+        native = len(own) == 0 or score_kind is not None or (self._metric() is not None and self._searchable(own))
         if native and rows is not None and len(rows):
-            self._parameters = _only(index, rows)
-            native = self._parameters is not None
+            self._native = restricted(index, rows)
+            native = self._native is not None and (len(rows) > FEW_ROWS or not looks_at_a_part(index))
+        if native and self._native is None:
+            self._native = restricted(index, None)
         if not native:
             self._copy = unit_rows(self._vectors(own), "stored vector")
 
@@ -71,19 +84,16 @@ class FaissCosines:
         Returns:
             The search of the grown index, or None if it must be looked at as a whole.
         """
-        if self._copy is not None or (rows is None) != (self.rows is None):
+        if self._copy is not None or self._decodes or (rows is None) != (self.rows is None):
             return None
         fresh = FaissCosines.__new__(FaissCosines)
         fresh.index, fresh.count, fresh.rows = self.index, int(self.index.ntotal), rows
-        fresh.score_kind, fresh._copy, fresh._parameters = self.score_kind, None, None
+        fresh.score_kind, fresh._copy, fresh._decodes = self.score_kind, None, False
         added = np.arange(self.count, fresh.count) if rows is None else rows[rows >= self.count]
-        if self.score_kind is None and not (self._metric() is not None and fresh._unit_norms(added)):
+        if self.score_kind is None and not (self._metric() is not None and fresh._norms_within(added, UNIT_TOLERANCE)):
             return None
-        if rows is not None and len(rows):
-            fresh._parameters = _only(self.index, rows)
-            if fresh._parameters is None:
-                return None
-        return fresh
+        fresh._native = restricted(self.index, rows if rows is not None and len(rows) else None)
+        return None if fresh._native is None else fresh
 
     def top(self, questions: Vector, k: int) -> list[tuple[Rows, Floats]]:
         """Find the rows of highest cosine for each question, all questions in one FAISS call.
@@ -104,9 +114,20 @@ class FaissCosines:
         if self._copy is not None:
             places, cosines = nearest(self._copy, questions, k)
             return list(zip(places if self.rows is None else self.rows[places], cosines, strict=True))
-        scores, rows = self.index.search(questions, min(k, size), params=self._parameters)
+        if self._decodes:
+            return self._decoded_top(questions, min(k, size))
+        scores, rows = self._native.search(questions, min(k, size))
         kind = self.score_kind or self._metric()
         return [_sorted(row_scores, row_ids, kind) for row_scores, row_ids in zip(scores, rows, strict=True)]
+
+    def _decoded_top(self, questions: Vector, k: int) -> list[tuple[Rows, Floats]]:
+        found = []
+        for question, rows in zip(questions, self._native.search(questions, k)[1], strict=True):
+            rows = rows[rows >= 0]
+            cosines = cosines_with(question, np.stack([self.index.reconstruct(int(row)) for row in rows]))
+            order = np.lexsort((rows, -cosines))
+            found.append((rows[order], cosines[order]))
+        return found
 
     def _metric(self) -> str | None:
         """Name the score kind of the index's metric; None for metrics that are no function of the cosine."""
@@ -114,11 +135,20 @@ class FaissCosines:
         kinds = {faiss.METRIC_INNER_PRODUCT: "inner_product", faiss.METRIC_L2: "squared_l2"}
         return kinds.get(self.index.metric_type)
 
-    def _unit_norms(self, rows: Rows) -> bool:
+    def _searchable(self, rows: Rows) -> bool:
+        """Tell whether the index itself can be searched, and whether its hits must be decoded for their cosines."""
+        if self._norms_within(rows, UNIT_TOLERANCE):
+            return True
+        # Decoding one hit at a time takes an index that can; inverted files only if they were asked to beforehand.
+        lossy = len(rows) > FEW_ROWS and isinstance(self.index, require("faiss", "faiss").IndexFlatCodes)
+        self._decodes = lossy and self._norms_within(rows, NEARLY_UNIT)
+        return self._decodes
+
+    def _norms_within(self, rows: Rows, tolerance: float) -> bool:
         for start in range(0, len(rows), _CHUNK):
             vectors = self._vectors(rows[start : start + _CHUNK])
             norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-            if not (np.abs(norms - 1.0) <= UNIT_TOLERANCE).all():
+            if not (np.abs(norms - 1.0) <= tolerance).all():
                 return False
         return True
 
@@ -150,20 +180,6 @@ def _check_readable(index: Any, row: int, metric: str | None) -> None:
             f"{type(index).__name__} cannot give its vectors back ({reason}), so it is not known whether they have "
             f"norm 1 and what the scores mean; if they have, say so with score_kind={metric!r}"
         )
-
-
-def _only(index: Any, rows: Sequence[int] | Rows) -> Any:
-    """Make search parameters that restrict a search to some rows; None if this type of index takes none."""
-    faiss = require("faiss", "faiss")
-    selector = faiss.IDSelectorBatch(np.ascontiguousarray(rows, dtype=np.int64))
-    # Each type refuses the parameters of the others; a search without its own would fall back to defaults.
-    if isinstance(index, faiss.IndexIVF):
-        return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
-    if isinstance(index, faiss.IndexHNSW):
-        return faiss.SearchParametersHNSW(sel=selector, efSearch=index.hnsw.efSearch)
-    if isinstance(index, (faiss.IndexFlat, faiss.IndexScalarQuantizer)):
-        return faiss.SearchParameters(sel=selector)
-    return None
 
 
 def _sorted(scores: Any, rows: Rows, kind: Any) -> tuple[Rows, Floats]:

@@ -10,6 +10,8 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
 from commonscale.core.calibration import Provenance
+from commonscale.core.errors import SourceError
+from commonscale.core.extras import require
 from commonscale.core.faiss_cosines import FaissCosines, Rows
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.types import Candidates, Hit, Question
@@ -64,8 +66,12 @@ class FaissSource:
         return nodes_of(hits, self._catalog)
 
     def _candidates(self, rows: Rows, cosines: Any) -> Candidates:
-        ids, nodes = self._catalog.resolve([str(row) for row in rows.tolist()])
+        ids, nodes = self._catalog.resolve(self._store_ids(rows.tolist()))
         return Candidates(ids, cosines, nodes)
+
+    def _store_ids(self, rows: Sequence[int]) -> list[str]:
+        """Give the ids by which the catalog knows rows: FaissVectorStore names its rows by their numbers."""
+        return [str(row) for row in rows]
 
     def _current(self) -> FaissCosines:
         """Look at the index, or at the rows that were added since."""
@@ -86,7 +92,7 @@ class FaissSource:
         """Find the rows whose nodes pass the filters and have the searched modality."""
         request = self._request
         rows = range(start, stop)
-        node_ids, held = self._catalog.resolve([str(row) for row in rows])
+        node_ids, held = self._catalog.resolve(self._store_ids(rows))
         nodes = held if held is not None else self._catalog.fetch(node_ids)
         metadata = {node.node_id: node.metadata for node in nodes}
         passes = build_metadata_filter_fn(lambda node_id: metadata[node_id], request.filters)
@@ -97,3 +103,42 @@ class FaissSource:
             and (not request.mixed or modality_of(node, request.modality_key) == request.modality)
         ]
         return np.array(chosen, dtype=np.int64)
+
+
+class FaissMapSource(FaissSource):
+    """Searches the index under the id map of a FaissMapVectorStore, whose ids are node ids.
+
+    The store numbers a new row by how many there are, so that after a deletion it gives a number away twice, and the
+    deleted node's neighbor is lost; that is noticed and refused, since wrong nodes would be named.
+    """
+
+    def __init__(self, store: Any, request: StoreRequest) -> None:
+        super().__init__(store, request)
+        self._store = store
+        self._numbers: Any = np.empty(0, np.int64)
+        self._look()
+
+    def _current(self) -> FaissCosines:
+        self._look()
+        return super()._current()
+
+    def _look(self) -> None:
+        faiss = require("faiss", "faiss")
+        mapped = self._store.client
+        numbers = faiss.vector_to_array(mapped.id_map)
+        if self._cosines is not None and not np.array_equal(numbers[: len(self._numbers)], self._numbers):
+            self._cosines = None
+        if len(numbers) != len(self._store._faiss_id_to_node_id_map):
+            raise SourceError(
+                f"this FaissMapVectorStore has {len(numbers)} vectors but names {len(self._names())} nodes: it gives "
+                f"the number of a deleted row away again, and rows are lost; build it anew from its nodes"
+            )
+        self._index, self._numbers = faiss.downcast_index(mapped.index), numbers
+
+    def _names(self) -> dict[int, str]:
+        # Read from JSON, the keys are strings.
+        return {int(number): name for number, name in self._store._faiss_id_to_node_id_map.items()}
+
+    def _store_ids(self, rows: Sequence[int]) -> list[str]:
+        names = self._names()
+        return [names[int(self._numbers[row])] for row in rows]

@@ -9,7 +9,7 @@ from typing import Any
 from commonscale.core.cosines import SCORE_KINDS
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
-from commonscale.llama_index.faiss_store import FaissSource
+from commonscale.llama_index.faiss_store import FaissMapSource, FaissSource
 from commonscale.llama_index.qdrant_store import open_qdrant
 from commonscale.llama_index.query_store import QuerySource
 from commonscale.llama_index.simple_store import SimpleSource
@@ -18,6 +18,7 @@ from commonscale.llama_index.sources import CoreSource, EmbeddedSource, NodeSour
 STORES: Mapping[str, StoreOpener] = MappingProxyType(
     {
         "SimpleVectorStore": SimpleSource,
+        "FaissMapVectorStore": FaissMapSource,
         "FaissVectorStore": FaissSource,
         "MemoryIndex": EmbeddedSource,
         "QdrantVectorStore": open_qdrant,
