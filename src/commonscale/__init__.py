@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from commonscale.core.calibration import Calibration, ModalityCalibration, Provenance
 from commonscale.core.cosines import SCORE_KINDS, cosines_with, to_cosine
 from commonscale.core.errors import CommonscaleError, CommonscaleWarning, MissingExtraError
+from commonscale.core.failures import FailurePolicy
 from commonscale.core.questions import QuestionBank
 from commonscale.core.ranking import Quotas
 from commonscale.core.search import JointSearch
@@ -30,6 +31,7 @@ __all__ = [
     "Candidates",
     "CommonscaleError",
     "CommonscaleWarning",
+    "FailurePolicy",
     "Hit",
     "JointSearch",
     "MissingExtraError",

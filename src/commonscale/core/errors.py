@@ -13,12 +13,14 @@
     ├── EncoderError (RuntimeError)             a model cannot be loaded, or gave vectors that cannot be used
     ├── ImageError (ValueError)                 one picture cannot be read, is refused or is too large
     └── SourceError (RuntimeError)              a store or retriever broke the contract of a source
+        └── SourceUnavailableError              a store cannot be reached, or does not answer in time
 
     CommonscaleWarning (UserWarning)
     ├── FewQuestionsWarning                     statistics from too few questions, with their standard error
     ├── DegenerateStatisticsWarning             zero variance, or a modality without documents
     ├── TruncationWarning                       texts were cut at the encoder's limit, with a count
-    └── SkippedImageWarning                     pictures that could not be read were left out, with reasons
+    ├── SkippedImageWarning                     pictures that could not be read were left out, with reasons
+    └── MissingModalityWarning                  a modality whose store failed is missing from a ranking
 
 Each message says what was given, what was needed and what to do.
 """
@@ -92,6 +94,10 @@ class SourceError(CommonscaleError, RuntimeError):
     """A source returned something that its contract forbids: missing scores, NaN, unequal lengths."""
 
 
+class SourceUnavailableError(SourceError):
+    """A store cannot be reached or does not answer in time; the cause is what its client raised."""
+
+
 class CommonscaleWarning(UserWarning):
     """Base of every warning that Commonscale gives."""
 
@@ -110,3 +116,7 @@ class TruncationWarning(CommonscaleWarning):
 
 class SkippedImageWarning(CommonscaleWarning):
     """Pictures that could not be read have been left out."""
+
+
+class MissingModalityWarning(CommonscaleWarning):
+    """A modality is missing from a ranking: its store failed, and the caller chose to go on without it."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from commonscale.core.asking import asearch_all, search_all
 from commonscale.core.errors import DegenerateStatisticsWarning, FewQuestionsWarning, InvalidInputError
-from commonscale.core.sources import checked_search
+from commonscale.core.failures import FailurePolicy
 from commonscale.core.statistics import STABLE_COUNT, ModalityStatistics
-from commonscale.core.types import Floats, Modality, Question, Source
+from commonscale.core.types import Candidates, Floats, Modality, Question, Source
 from commonscale.core.warn import warn
 
 
@@ -43,27 +44,47 @@ class QuestionBank:
     best: Mapping[Modality, BestHits]
 
     @classmethod
-    def fit(cls, questions: Sequence[Question], sources: Mapping[Modality, Source]) -> QuestionBank:
+    def fit(
+        cls,
+        questions: Sequence[Question],
+        sources: Mapping[Modality, Source],
+        *,
+        failures: FailurePolicy | None = None,
+    ) -> QuestionBank:
         """Search the best hit of every question in every modality, one batch per modality.
 
         Args:
             questions: at least one. Repeated ones are kept: a question asked often counts often.
             sources: one source per modality.
+            failures: how long to wait for sources and how often to ask them. Whatever it says, none is skipped: what
+                is learned from some of the stores would be silently wrong.
 
         Returns:
             The bank.
 
         Raises:
             InvalidInputError: if there is no question or no source.
-            SourceError: if a source breaks its contract.
+            SourceError: if a source fails or breaks its contract.
         """
-        if not questions:
-            raise InvalidInputError("calibration needs unlabeled questions, got none")
-        if not sources:
-            raise InvalidInputError("calibration needs at least one source, got none")
+        _check(questions, sources)
+        return cls._of(questions, search_all(sources, questions, 1, _strict(failures)).answers)
+
+    @classmethod
+    async def afit(
+        cls,
+        questions: Sequence[Question],
+        sources: Mapping[Modality, Source],
+        *,
+        failures: FailurePolicy | None = None,
+    ) -> QuestionBank:
+        """As ``fit``, with the sources searched concurrently and off the event loop."""
+        _check(questions, sources)
+        return cls._of(questions, (await asearch_all(sources, questions, 1, _strict(failures))).answers)
+
+    @classmethod
+    def _of(cls, questions: Sequence[Question], answers: Mapping[Modality, Sequence[Candidates]]) -> QuestionBank:
         best: dict[Modality, BestHits] = {}
-        for modality, source in sources.items():
-            found = checked_search(source, questions, 1, modality)
+        for modality, found in answers.items():
             ids = tuple(candidates.ids[0] if len(candidates.ids) else None for candidates in found)
             cosines = [candidates.cosines[0] if len(candidates.ids) else np.nan for candidates in found]
             best[modality] = BestHits(ids, np.array(cosines, dtype=np.float64))
@@ -105,6 +126,17 @@ class QuestionBank:
             bytes_by_modality = [(m, v.tobytes()) for m, v in vectors.items() if v is not None]
             keys.add(tuple(bytes_by_modality) or question.text)
         return len(keys)
+
+
+def _check(questions: Sequence[Question], sources: Mapping[Modality, Source]) -> None:
+    if not questions:
+        raise InvalidInputError("calibration needs unlabeled questions, got none")
+    if not sources:
+        raise InvalidInputError("calibration needs at least one source, got none")
+
+
+def _strict(failures: FailurePolicy | None) -> FailurePolicy:
+    return replace(failures or FailurePolicy(), on_failure="raise")
 
 
 def warn_if_unstable(modality: Modality, statistics: ModalityStatistics, *, distinct: int) -> None:

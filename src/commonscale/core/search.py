@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 
+from commonscale.core.asking import asearch_all, search_all
 from commonscale.core.calibration import Calibration, Provenance
-from commonscale.core.concurrency import run_together
 from commonscale.core.errors import CalibrationMismatchError, InvalidInputError, NotCalibratedError
+from commonscale.core.failures import FailurePolicy, check_policy
+from commonscale.core.merging import rank_all
 from commonscale.core.questions import QuestionBank
-from commonscale.core.ranking import Quotas, select
-from commonscale.core.sources import checked_asearch, checked_search
-from commonscale.core.types import Candidates, Hit, Modality, Question, Ranking, Source
+from commonscale.core.ranking import Quotas
+from commonscale.core.sources import ON_LOOP
+from commonscale.core.types import Modality, Question, Ranking, Source
 
 
 class JointSearch:
@@ -32,6 +33,7 @@ class JointSearch:
     Attributes:
         sources: one source per modality; the order breaks ties.
         provenance: where each modality's cosines come from, as far as it is known.
+        failures: what to do about sources that fail.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class JointSearch:
         calibration: Calibration | None = None,
         *,
         provenance: Mapping[Modality, Provenance] | None = None,
+        failures: FailurePolicy | None = None,
     ) -> None:
         """Set up the search.
 
@@ -47,9 +50,11 @@ class JointSearch:
             sources: one source per modality, at least one.
             calibration: the common scale; without it only ``raw=True`` searches work until ``calibrate``.
             provenance: encoder, dimension and score kind by modality; a calibration that disagrees is refused.
+            failures: how long to wait for sources, how often to ask them, and whether to go on without one that
+                fails; by default failures raise, and sources in another process are asked up to three times.
 
         Raises:
-            InvalidInputError: if there is no source.
+            InvalidInputError: if there is no source, or ``failures`` is no policy.
             CalibrationMismatchError: if the calibration belongs to another encoder, dimension or score kind.
         """
         if not isinstance(sources, Mapping):
@@ -58,6 +63,7 @@ class JointSearch:
             raise InvalidInputError("a joint search needs at least one source, got none")
         self.sources = dict(sources)
         self.provenance = dict(provenance or {})
+        self.failures = check_policy(failures)
         self._calibration: Calibration | None = None
         self.calibration = calibration
 
@@ -84,10 +90,17 @@ class JointSearch:
 
         Raises:
             InvalidInputError: if there are no questions or no documents.
-            SourceError: if a source breaks its contract; the calibration in use then stays.
+            SourceError: if a source fails or breaks its contract, whatever ``failures`` says; the calibration in
+                use then stays.
         """
-        calibration = Calibration.from_bank(QuestionBank.fit(questions, self.sources), self.provenance)
-        self.calibration = calibration
+        bank = QuestionBank.fit(questions, self.sources, failures=self.failures)
+        self.calibration = calibration = Calibration.from_bank(bank, self.provenance)
+        return calibration
+
+    async def acalibrate(self, questions: Sequence[Question]) -> Calibration:
+        """As ``calibrate``, with the sources searched concurrently and off the event loop."""
+        bank = await QuestionBank.afit(questions, self.sources, failures=self.failures)
+        self.calibration = calibration = Calibration.from_bank(bank, self.provenance)
         return calibration
 
     def search(
@@ -115,7 +128,8 @@ class JointSearch:
             NotCalibratedError: if a modality with hits has no statistics.
             CalibrationMismatchError: if the question's vector has another dimension than calibrated.
             InvalidInputError: if ``k`` or a quota cannot be used.
-            SourceError: if a source breaks its contract.
+            SourceError: if a source fails or breaks its contract; if ``failures`` says to skip it, only if every one
+                does, and the ranking says in ``missing`` what it is without.
         """
         return self.search_batch([question], k, minimum=minimum, maximum=maximum, raw=raw)[0]
 
@@ -137,9 +151,8 @@ class JointSearch:
         quotas, scale = self._prepare(questions, k, minimum, maximum, raw)
         if not questions:
             return []
-        searches = [partial(checked_search, source, questions, k, m) for m, source in self.sources.items()]
-        found = run_together(searches, [getattr(s, "concurrent", False) for s in self.sources.values()])
-        return self._rank(found, k, quotas, scale)
+        found = search_all(self.sources, questions, k, self.failures)
+        return rank_all(found.answers, k, quotas, scale, found.missing)
 
     async def asearch(
         self,
@@ -167,15 +180,10 @@ class JointSearch:
         quotas, scale = self._prepare(questions, k, minimum, maximum, raw)
         if not questions:
             return []
-        found = await asyncio.gather(*(checked_asearch(s, questions, k, m) for m, s in self.sources.items()))
-        return self._rank(found, k, quotas, scale)
-
-    def _rank(
-        self, found: Sequence[Sequence[Candidates]], k: int, quotas: Quotas, scale: Calibration | None
-    ) -> list[Ranking]:
-        """Merge what the sources found, question by question."""
-        modalities = list(self.sources)
-        return [_rank_one(modalities, candidates, k, quotas, scale) for candidates in zip(*found, strict=True)]
+        found = await asearch_all(self.sources, questions, k, self.failures)
+        if len(questions) <= ON_LOOP:
+            return rank_all(found.answers, k, quotas, scale, found.missing)
+        return await asyncio.to_thread(rank_all, found.answers, k, quotas, scale, found.missing)
 
     def _prepare(
         self,
@@ -212,41 +220,3 @@ def _check_dimensions(question: Question, calibration: Calibration, searched: It
                 f"question {question.text!r} has a vector of shape {vector.shape} for modality {modality!r}, which was "
                 f"calibrated with dimension {dimension}; embed it with the encoder of the calibration"
             )
-
-
-def _rank_one(
-    modalities: Sequence[Modality],
-    found: Sequence[Candidates],
-    k: int,
-    quotas: Quotas,
-    scale: Calibration | None,
-) -> Ranking:
-    """Merge one question's candidates: standardize, sort, choose each document once and under quotas.
-
-    On the path of every search, so it works on places in flat lists and makes hits of the chosen ones only.
-    """
-    ids: list[str] = []
-    sources: list[int] = []
-    starts: list[int] = []
-    parts = []
-    for number, (modality, candidates) in enumerate(zip(modalities, found, strict=True)):
-        starts.append(len(ids))
-        if count := len(candidates.ids):
-            ids.extend(candidates.ids)
-            sources.extend([number] * count)
-            cosines = candidates.cosines
-            parts.append(cosines if scale is None else scale.standardize_checked(cosines, modality))
-    if not parts:
-        return Ranking(())
-    scores = np.concatenate(parts)
-    # Stable: equal scores stay in the order of the modalities, then in the source's order.
-    ordered: list[int] = np.argsort(-scores, kind="stable").tolist()
-    shared = ids.__getitem__ if len(set(ids)) < len(ids) else None
-    hits = []
-    for place in select(ordered, k, quotas, lambda place: modalities[sources[place]], shared):
-        number = sources[place]
-        candidates, rank = found[number], place - starts[number]
-        payload = None if candidates.payloads is None else candidates.payloads[rank]
-        cosine, score = float(candidates.cosines[rank]), float(scores[place])
-        hits.append(Hit(ids[place], modalities[number], cosine, score, payload))
-    return Ranking(tuple(hits))

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import math
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from commonscale.core.attempts import aask, ask
 from commonscale.core.cosines import TOLERANCE
 from commonscale.core.errors import SourceError
+from commonscale.core.failures import FailurePolicy
 from commonscale.core.types import Candidates, Modality, Question, Source
 
+ON_LOOP = 16
+"""Most questions whose answers are checked and ranked on the event loop; more of them go to a thread."""
 
-def checked_search(source: Source, questions: Sequence[Question], k: int, modality: Modality) -> Sequence[Candidates]:
+_DEFAULT = FailurePolicy()
+
+
+def checked_search(
+    source: Source,
+    questions: Sequence[Question],
+    k: int,
+    modality: Modality,
+    failures: FailurePolicy = _DEFAULT,
+) -> Sequence[Candidates]:
     """Search a source and check its answer.
 
     Args:
@@ -23,29 +34,33 @@ def checked_search(source: Source, questions: Sequence[Question], k: int, modali
         questions: the questions.
         k: hits per question, at least 1.
         modality: the source's modality, for error messages.
+        failures: how long to wait for the source and how often to ask it; it raises, whatever the policy says.
 
     Returns:
         One ``Candidates`` per question.
 
     Raises:
+        SourceUnavailableError: if the source cannot be reached or does not answer in time.
         SourceError: see ``check_candidates``.
     """
-    return check_candidates(source.search(questions, k), len(questions), k, modality)
+    return check_candidates(ask(source, questions, k, modality, failures), len(questions), k, modality)
 
 
 async def checked_asearch(
-    source: Source, questions: Sequence[Question], k: int, modality: Modality
+    source: Source,
+    questions: Sequence[Question],
+    k: int,
+    modality: Modality,
+    failures: FailurePolicy = _DEFAULT,
 ) -> Sequence[Candidates]:
     """Search a source without blocking the event loop: by its ``asearch``, else in a thread.
 
     Arguments, result and errors are those of ``checked_search``.
     """
-    asearch: Callable[[Sequence[Question], int], Awaitable[Any]] | None = getattr(source, "asearch", None)
-    if asearch is not None and inspect.iscoroutinefunction(asearch):
-        found = await asearch(questions, k)
-    else:
-        found = await asyncio.to_thread(source.search, questions, k)
-    return check_candidates(found, len(questions), k, modality)
+    found = await aask(source, questions, k, modality, failures)
+    if len(questions) <= ON_LOOP:
+        return check_candidates(found, len(questions), k, modality)
+    return await asyncio.to_thread(check_candidates, found, len(questions), k, modality)
 
 
 def check_candidates(found: Sequence[Candidates], expected: int, k: int, modality: Modality) -> Sequence[Candidates]:

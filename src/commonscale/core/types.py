@@ -135,9 +135,12 @@ class Ranking(Sequence[Hit]):
 
     Attributes:
         hits: the hits in order.
+        missing: why a modality is not in it, for modalities whose source failed and was skipped (see
+            ``FailurePolicy``); empty if all were searched.
     """
 
     hits: tuple[Hit, ...]
+    missing: Mapping[Modality, str] = field(default_factory=dict, hash=False)
 
     @property
     def ids(self) -> list[str]:

@@ -1,0 +1,166 @@
+"""Asking one source under a failure policy: in time, again after passing failures, with one clear error in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextvars import copy_context
+from functools import partial
+from threading import Thread
+from typing import Any, TypeVar
+
+from commonscale.core.errors import SourceUnavailableError
+from commonscale.core.extras import require
+from commonscale.core.failures import FailurePolicy
+from commonscale.core.passing import is_passing
+from commonscale.core.types import Candidates, Modality, Question, Source
+
+T = TypeVar("T")
+
+_LONGEST_PAUSE = 30.0
+
+
+def ask(
+    source: Source, questions: Sequence[Question], k: int, modality: Modality, failures: FailurePolicy
+) -> Sequence[Candidates]:
+    """Search a source under a failure policy.
+
+    Args:
+        source: the source.
+        questions: the questions.
+        k: hits per question.
+        modality: the source's modality, for messages.
+        failures: how long to wait and how often to ask.
+
+    Returns:
+        What the source answered, unchecked.
+
+    Raises:
+        SourceUnavailableError: if it fails in a passing way after every attempt; other errors come as they are.
+    """
+    call: Callable[[], Sequence[Candidates]] = partial(source.search, questions, k)
+    if failures.timeout is not None:
+        call = partial(within, failures.timeout, call)
+    attempts = failures.attempts_for(source)
+    if attempts > 1:
+        call = partial(_retrying("Retrying", attempts, failures.backoff), call)
+    try:
+        return call()
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        raise unavailable(source, modality, error, attempts, failures.timeout) from error
+
+
+async def aask(
+    source: Source, questions: Sequence[Question], k: int, modality: Modality, failures: FailurePolicy
+) -> Sequence[Candidates]:
+    """As ``ask``, without blocking the event loop: by the source's ``asearch``, else in a thread."""
+    call = partial(_acall, source, questions, k, failures.timeout)
+    attempts = failures.attempts_for(source)
+    if attempts > 1:
+        call = partial(_retrying("AsyncRetrying", attempts, failures.backoff), call)
+    try:
+        return await call()
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        raise unavailable(source, modality, error, attempts, failures.timeout) from error
+
+
+async def _acall(source: Source, questions: Sequence[Question], k: int, timeout: float | None) -> Sequence[Candidates]:
+    asearch: Callable[[Sequence[Question], int], Awaitable[Sequence[Candidates]]] | None
+    asearch = getattr(source, "asearch", None)
+    found: Awaitable[Sequence[Candidates]]
+    if asearch is not None and inspect.iscoroutinefunction(asearch):
+        found = asearch(questions, k)
+    elif timeout is None:
+        found = asyncio.to_thread(source.search, questions, k)
+    else:
+        # Not a thread of the loop's own pool, which waits for all of its threads when the loop is closed.
+        found = asyncio.wrap_future(_in_thread(partial(source.search, questions, k)))
+    if timeout is None:
+        return await found
+    try:
+        return await asyncio.wait_for(found, timeout)
+    except asyncio.TimeoutError as error:
+        if error.args:  # the store's own, in its own words
+            raise
+        raise TimeoutError(_late(timeout)) from None
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """Call a function in a helping thread and wait for it no longer than this.
+
+    Raises:
+        TimeoutError: if it has not returned by then; the thread is left to end by itself.
+    """
+    future = _in_thread(call)
+    try:
+        return future.result(seconds)
+    except FutureTimeoutError:
+        if future.done():  # the function's own
+            return future.result()
+        raise TimeoutError(_late(seconds)) from None
+
+
+def _in_thread(call: Callable[[], T]) -> Future[T]:
+    """Run a call in a daemon thread: one that never returns must not keep the interpreter from ending."""
+    future: Future[T] = Future()
+    context = copy_context()
+
+    def run() -> None:
+        # The thread may still be at it when nobody waits any more, and the future has been cancelled.
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = context.run(call)
+        except BaseException as error:  # noqa: BLE001 (the waiting thread raises it)
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    Thread(target=run, name="commonscale-timed", daemon=True).start()
+    return future
+
+
+def _late(seconds: float) -> str:
+    return f"no answer within {seconds:g} s"
+
+
+def _retrying(kind: str, attempts: int, backoff: float) -> Any:
+    """Make tenacity's caller, which repeats a call after passing failures and raises the last one."""
+    tenacity = require("tenacity", "retries")
+    return getattr(tenacity, kind)(
+        stop=tenacity.stop_after_attempt(attempts),
+        wait=tenacity.wait_exponential_jitter(initial=backoff, max=_LONGEST_PAUSE, jitter=backoff),
+        retry=tenacity.retry_if_exception(is_passing),
+        reraise=True,
+    )
+
+
+def unavailable(
+    source: Any, modality: Modality, error: BaseException, attempts: int, timeout: float | None
+) -> SourceUnavailableError:
+    """Make the error that says which source failed, how, and what to do."""
+    tries = f" after {attempts} attempts" if attempts > 1 else ""
+    limit = "" if timeout is None else f"; if it is only slow, raise timeout= (now {timeout:g} s)"
+    return SourceUnavailableError(
+        f"the {store_name(source)} of modality {modality!r} cannot be searched{tries}: {described(error)}. Check that "
+        f"its server runs and can be reached{limit}; to rank the other modalities without it, search with "
+        f"failures=FailurePolicy(on_failure='skip')"
+    )
+
+
+def described(error: BaseException) -> str:
+    """Give an error's class and words on one line."""
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def store_name(source: Any) -> str:
+    """Name the store behind a source for messages: by its ``store_name`` if it has one, else by its own class."""
+    return getattr(source, "store_name", None) or type(source).__name__
