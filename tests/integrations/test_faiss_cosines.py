@@ -136,3 +136,57 @@ def test_nothing_and_null():
     assert FaissCosines(index, np.empty(0, np.int64)).top(questions(1), 3)[0][0].tolist() == []
     with pytest.raises(InvalidInputError, match=r"stored vector 0 \(null\)"):
         FaissCosines(index)
+
+
+def far_side(count: int) -> np.ndarray:
+    """Rows on the side of the space that is away from ``questions``' half below."""
+    rows = np.abs(np.random.default_rng(5).standard_normal((count, DIMENSION)))
+    return unit_rows(-rows)
+
+
+@pytest.mark.parametrize("maker", [inverted, lambda rows: graph()])
+def test_a_part_of_the_rows_is_never_starved(maker, monkeypatch):
+    """One cell, one candidate, and what is asked for is far away: a plain search finds next to nothing."""
+    near = unit_rows(np.abs(np.random.default_rng(6).standard_normal((2000, DIMENSION))))
+    far = far_side(20)
+    rows = np.concatenate([near, far])
+    asked = unit_rows(np.abs(np.random.default_rng(7).standard_normal((10, DIMENSION))))
+    index = maker(rows)
+    index.add(rows)
+    if isinstance(index, faiss.IndexIVF):
+        index.nprobe = 1
+    else:
+        index.hnsw.efSearch = 1
+    chosen = np.arange(2000, 2020)
+    expected = nearest(far, asked, K)[0] + 2000
+    for few in (10_000, 0):  # Compared one by one, and searched by the index itself.
+        monkeypatch.setattr("commonscale.core.faiss_cosines.FEW_ROWS", few)
+        found = FaissCosines(index, chosen).top(asked, K)
+        assert [len(best) for best, _ in found] == [K] * 10
+        if few:
+            assert [best.tolist() for best, _ in found] == expected.tolist()
+    assert (index.nprobe if isinstance(index, faiss.IndexIVF) else index.hnsw.efSearch) == 1
+
+
+def test_an_unrestricted_search_finds_as_many_as_there_are():
+    rows = vectors("unit")
+    index = inverted(rows)
+    index.add(rows)
+    index.nprobe = 1
+    assert [len(best) for best, _ in FaissCosines(index).top(questions(), COUNT)] == [COUNT] * 30
+
+
+def test_hits_of_a_lossy_code_are_decoded(monkeypatch):
+    rows = vectors("unit")
+    index = faiss.IndexScalarQuantizer(DIMENSION, faiss.ScalarQuantizer.QT_4bit, faiss.METRIC_INNER_PRODUCT)
+    index.train(rows)
+    index.add(rows)
+    decoded = unit_rows(index.reconstruct_n(0, COUNT))
+    monkeypatch.setattr("commonscale.core.faiss_cosines.FEW_ROWS", 0)
+    search = FaissCosines(index)
+    assert search._copy is None
+    for question, (best, cosines) in zip(questions(), search.top(questions(), K), strict=True):
+        assert cosines == pytest.approx(decoded[best] @ question, abs=1e-6)
+        assert (np.diff(cosines) <= 0).all()
+        exact = nearest(rows, question[None], K)[0][0]
+        assert len(set(exact) & set(best)) >= 0.6 * K

@@ -69,7 +69,8 @@ class FaissCosines:
         native = len(own) == 0 or score_kind is not None or (self._metric() is not None and self._searchable(own))
         if native and rows is not None and len(rows):
             self._native = restricted(index, rows)
-            native = self._native is not None and (len(rows) > FEW_ROWS or not looks_at_a_part(index))
+            few = looks_at_a_part(index) and len(rows) <= FEW_ROWS and score_kind is None
+            native = self._native is not None and not few
         if native and self._native is None:
             self._native = restricted(index, None)
         if not native:

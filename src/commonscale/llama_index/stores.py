@@ -18,8 +18,8 @@ from commonscale.llama_index.sources import CoreSource, EmbeddedSource, NodeSour
 STORES: Mapping[str, StoreOpener] = MappingProxyType(
     {
         "SimpleVectorStore": SimpleSource,
-        "FaissMapVectorStore": FaissMapSource,
         "FaissVectorStore": FaissSource,
+        "FaissMapVectorStore": FaissMapSource,
         "MemoryIndex": EmbeddedSource,
         "QdrantVectorStore": open_qdrant,
     }

@@ -499,3 +499,20 @@ def test_our_own_index_is_not_loaded_before_it_is_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_map_store_that_gives_numbers_away_twice_is_refused(world: World) -> None:
+    faiss: Any = pytest.importorskip("faiss")
+    module = pytest.importorskip("llama_index.vector_stores.faiss")
+    store = module.FaissMapVectorStore(faiss.IndexIDMap2(faiss.IndexFlatIP(DIMENSION)))
+    store.add(world.text_nodes[:10])
+    retriever = StandardizedMultiModalRetriever(
+        text_store=store, text_nodes={n.node_id: n for n in world.text_nodes}, embed_model=world.model, raw=True
+    )
+    assert len(retriever.retrieve(QUESTIONS[0])) == 10
+    store.delete_nodes(["t3"])
+    found = [i for i, _ in pairs(retriever.retrieve(QUESTIONS[0]))]
+    assert sorted(found) == [f"t{i}" for i in range(10) if i != 3]
+    store.add(world.text_nodes[10:12])  # The first of them gets the number of t9.
+    with pytest.raises(SourceError, match="gives the number of a deleted row away again"):
+        retriever.retrieve(QUESTIONS[0])
