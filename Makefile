@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_FLAGS ?=
 PY := $(VENV)/bin/python
+RUNNABLE := $(VENV)/.runnable
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test test-unit test-oldest lint format bench clean help
@@ -16,13 +17,18 @@ INSTALLED := $(VENV)/.installed
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(RUNNABLE): pyproject.toml constraints.txt
 	@echo "== Installing commonscale with all its extras into $(VENV) (once; a few minutes)"
 	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[all]'
+	@touch $@
+
+$(INSTALLED): $(RUNNABLE)
+	@echo "== Installing what the tests need into $(VENV): tools, and every vector store (once; some minutes)"
 	$(PY) -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[all,dev]'
 	@touch $@
 
-demo: $(INSTALLED)
+demo: $(RUNNABLE)
 	@echo "== Running the demo: a drawn world, calibrated from unlabeled questions"
 	$(VENV)/bin/commonscale demo
 
