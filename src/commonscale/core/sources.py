@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from commonscale.core.cosines import TOLERANCE
 from commonscale.core.errors import SourceError
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.types import Candidates, Modality, Question, Source
+from commonscale.core.unbounded import is_unbounded
 
 ON_LOOP = 16
 """Most questions whose answers are checked and ranked on the event loop; more of them go to a thread."""
@@ -43,7 +45,8 @@ def checked_search(
         SourceUnavailableError: if the source cannot be reached or does not answer in time.
         SourceError: see ``check_candidates``.
     """
-    return check_candidates(ask(source, questions, k, modality, failures), len(questions), k, modality)
+    found = ask(source, questions, k, modality, failures)
+    return check_candidates(found, len(questions), k, modality, is_unbounded(source))
 
 
 async def checked_asearch(
@@ -58,12 +61,15 @@ async def checked_asearch(
     Arguments, result and errors are those of ``checked_search``.
     """
     found = await aask(source, questions, k, modality, failures)
+    unbounded = is_unbounded(source)
     if len(questions) <= ON_LOOP:
-        return check_candidates(found, len(questions), k, modality)
-    return await asyncio.to_thread(check_candidates, found, len(questions), k, modality)
+        return check_candidates(found, len(questions), k, modality, unbounded)
+    return await asyncio.to_thread(check_candidates, found, len(questions), k, modality, unbounded)
 
 
-def check_candidates(found: Sequence[Candidates], expected: int, k: int, modality: Modality) -> Sequence[Candidates]:
+def check_candidates(
+    found: Sequence[Candidates], expected: int, k: int, modality: Modality, unbounded: bool = False
+) -> Sequence[Candidates]:
     """Check what a source returned: a wrong answer must not become a silently wrong ranking.
 
     Args:
@@ -71,6 +77,7 @@ def check_candidates(found: Sequence[Candidates], expected: int, k: int, modalit
         expected: how many questions were asked.
         k: how many hits were asked for.
         modality: the source's modality, for error messages.
+        unbounded: whether scores of another kind stand in place of cosines, so that they may lie anywhere.
 
     Returns:
         ``found``, unchanged.
@@ -85,11 +92,11 @@ def check_candidates(found: Sequence[Candidates], expected: int, k: int, modalit
             f"search() must return one Candidates per question"
         )
     for candidates in found:
-        _check_one(candidates, k, modality)
+        _check_one(candidates, k, modality, unbounded)
     return found
 
 
-def _check_one(candidates: Candidates, k: int, modality: Modality) -> None:
+def _check_one(candidates: Candidates, k: int, modality: Modality, unbounded: bool) -> None:
     where = f"the source of modality {modality!r} returned"
     if not isinstance(candidates, Candidates):
         raise SourceError(f"{where} {type(candidates).__name__} for a question; search() must return Candidates")
@@ -109,7 +116,8 @@ def _check_one(candidates: Candidates, k: int, modality: Modality) -> None:
         if (cosines[1:] > cosines[:-1]).any():
             raise SourceError(f"{where} hits that are not sorted by cosine, best first: {cosines[:5].tolist()} ...")
         if len(set(candidates.ids)) < count:
-            raise SourceError(f"{where} a document twice: {list(candidates.ids)[:5]} ...; ids must be unique")
+            twice = next(name for name, times in Counter(candidates.ids).items() if times > 1)
+            raise SourceError(f"{where} a document twice: {twice!r}; ids must be unique, give every document its own")
     # A sum is finite only if every term is; of sorted cosines the ends tell the range.
     if not math.isfinite(float(cosines.sum())):
         bad = int(np.argmin(np.isfinite(cosines)))
@@ -118,7 +126,7 @@ def _check_one(candidates: Candidates, k: int, modality: Modality) -> None:
             f"its vector, or the question's, is null or not finite"
         )
     most = max(cosines[0], -cosines[-1])
-    if most > 1 + TOLERANCE:
+    if most > 1 + TOLERANCE and not unbounded:
         raise SourceError(
             f"{where} a cosine of {float(most):.6g} in absolute value; a source must return true cosines: convert "
             f"scores with commonscale.to_cosine(scores, kind), or recompute with commonscale.cosines_with"

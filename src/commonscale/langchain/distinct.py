@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from commonscale.core.attempts import store_name
 from commonscale.core.errors import SourceError
 from commonscale.core.types import Candidates, Modality, Question, Source
 
@@ -38,6 +39,16 @@ class DistinctSource:
     def concurrent(self) -> bool:
         """As the source's."""
         return bool(getattr(self.source, "concurrent", False))
+
+    @property
+    def remote(self) -> bool:
+        """Whether it asks another process: if the source says so."""
+        return bool(getattr(self.source, "remote", False))
+
+    @property
+    def store_name(self) -> str:
+        """What messages call it."""
+        return store_name(self.source)
 
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Find the ``k`` ids closest to each question."""

@@ -53,6 +53,7 @@ class ScoredSource:
             UnknownScoreKindError: if its scores have no known meaning.
         """
         self.store = store
+        self.store_name = type(store).__name__
         self.view = view
         self.facts = facts
         kind = view.score_kind

@@ -47,5 +47,12 @@ def table_source(
         filtered=view.filter is not None,
     )
     return TableSource(
-        table, view.modality, read, score_kind=view.score_kind, concurrent=concurrent, remote=remote, after=watch
+        table,
+        view.modality,
+        read,
+        score_kind=view.score_kind,
+        concurrent=concurrent,
+        remote=remote,
+        after=watch,
+        store_name=type(store).__name__,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from langchain_core.documents import Document
 
+from commonscale.core.attempts import store_name
 from commonscale.core.errors import SourceError
 from commonscale.core.types import Candidates, Question, Source
 from commonscale.langchain.documents import as_document
@@ -46,6 +47,16 @@ class WrappedSource:
     def concurrent(self) -> bool:
         """Whether it may be searched in a helping thread: if the source says so."""
         return bool(getattr(self.source, "concurrent", False))
+
+    @property
+    def remote(self) -> bool:
+        """Whether it asks another process: if the source says so."""
+        return bool(getattr(self.source, "remote", False))
+
+    @property
+    def store_name(self) -> str:
+        """What messages call it."""
+        return store_name(self.source)
 
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Find the ``k`` documents closest to each question."""

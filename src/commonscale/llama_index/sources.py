@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from llama_index.core.schema import BaseNode, ImageNode, TextNode
 from llama_index.core.vector_stores.types import MetadataFilters
 
+from commonscale.core.attempts import store_name
 from commonscale.core.calibration import Provenance
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import InvalidInputError, SourceError
@@ -98,6 +99,7 @@ class CoreSource:
         if request.filters is not None:
             raise InvalidInputError(f"{type(source).__name__} is no vector store: filters= cannot be applied to it")
         self._source = source
+        self.store_name = store_name(source)
         self._catalog = request.catalog
         self._modality_key = request.modality_key
         self.provenance = Provenance()
@@ -114,6 +116,11 @@ class CoreSource:
     def concurrent(self) -> bool:
         """Whether the wrapped source says that it may be searched in a helping thread."""
         return bool(getattr(self._source, "concurrent", False))
+
+    @property
+    def remote(self) -> bool:
+        """Whether the wrapped source says that it asks another process."""
+        return bool(getattr(self._source, "remote", False))
 
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Give the nodes of hits: their payloads (nodes or ``Document``s), or what the catalog has."""

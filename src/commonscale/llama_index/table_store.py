@@ -48,8 +48,8 @@ class NodeTableSource(TableSource):
             concurrent=concurrent,
             remote=remote,
             after=watch_of(store, request),
+            store_name=type(store).__name__,
         )
-        self._store_name = type(store).__name__
         self._node = node
 
     @property
@@ -66,6 +66,6 @@ class NodeTableSource(TableSource):
             return self._node(row_id, payload)
         except Exception as error:  # Whatever the framework's parser throws at a payload that it did not write.
             raise SourceError(
-                f"{type(error).__name__} while reading the node {row_id!r} of {self._store_name}: {error}; only nodes "
+                f"{type(error).__name__} while reading the node {row_id!r} of {self.store_name}: {error}; only nodes "
                 f"that were added through LlamaIndex can be read"
             ) from error

@@ -12,6 +12,7 @@ import numpy as np
 
 from commonscale.core.cosines import Converter, cosines_with, to_cosine
 from commonscale.core.errors import InvalidInputError, SourceError
+from commonscale.core.passing import is_passing
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.types import Candidates, Floats, Modality, Probe, Question, Vector
 
@@ -83,6 +84,7 @@ class TableSource:
     Attributes:
         concurrent: whether helping threads may search it.
         remote: whether the database is another process, which may be down or slow.
+        store_name: what messages call the store.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class TableSource:
         concurrent: bool = False,
         remote: bool = False,
         after: Callable[[int], None] | None = None,
+        store_name: str = "",
     ) -> None:
         """Set up the source.
 
@@ -106,10 +109,12 @@ class TableSource:
             concurrent: see the attributes.
             remote: see the attributes.
             after: told after every search how many hits there were in all, to notice a filter that matches nothing.
+            store_name: see the attributes; by default the table's class.
         """
         self.table = table
         self.concurrent = concurrent
         self.remote = remote
+        self.store_name = store_name or type(table).__name__
         self._modality = modality
         self._read = read
         self._named_kind = score_kind
@@ -124,8 +129,14 @@ class TableSource:
 
     @property
     def dimension(self) -> int | None:
-        """Length of the vectors, as far as the table knows."""
-        return self.table.dimension
+        """Length of the vectors, as far as the table knows; None too while its server cannot be asked."""
+        try:
+            return self.table.dimension
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            # A server may be down while a retriever is made; the first search asks again, and says so.
+            return None
 
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Search the table for one or many questions."""
@@ -133,16 +144,18 @@ class TableSource:
         return self._candidates(rows, self.table.search(rows, k, self._with_vectors))
 
     async def _asearch(self, questions: Sequence[Question], k: int) -> list[Candidates]:
-        rows = await asyncio.to_thread(self._rows, questions)
+        # The table may have to ask for its settings first, by its synchronous client.
+        rows, with_vectors = await asyncio.to_thread(lambda: (self._rows(questions), self._with_vectors))
         table: Any = self.table
-        found = await table.asearch(rows, k, self._with_vectors)
+        found = await table.asearch(rows, k, with_vectors)
         return await asyncio.to_thread(self._candidates, rows, found)
 
     def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
         """Search with the table's own numbers and stored vectors side by side, for the self-check."""
         found = self.table.search(self._rows(questions), k, True)
         kind = self._named_kind or self.table.score_kind
-        return [Probe(list(f.ids), np.asarray(f.numbers, np.float64), _matrix(f.vectors), kind) for f in found]
+        converted = not self._with_vectors
+        return [Probe(list(f.ids), np.asarray(f.numbers, np.float64), self._matrix(f), kind, converted) for f in found]
 
     @property
     def _with_vectors(self) -> bool:
@@ -154,6 +167,8 @@ class TableSource:
     def _candidates(self, rows: Vector, found: Sequence[Found]) -> list[Candidates]:
         if self._after is not None:
             self._after(sum(len(one.ids) for one in found))
+        if len(found) != len(rows):
+            raise SourceError(f"the {self.store_name} answered {len(found)} of {len(rows)} questions")
         return [self._one(row, one) for row, one in zip(rows, found, strict=True)]
 
     def _one(self, row: Vector, found: Found) -> Candidates:
@@ -170,7 +185,7 @@ class TableSource:
         if self.table.trusted:
             kind = self.table.score_kind
             return to_cosine(found.numbers, "cosine" if kind is None else kind)
-        vectors = _matrix(found.vectors)
+        vectors = self._matrix(found)
         if vectors is None:
             raise SourceError(
                 f"the store of modality {self._modality!r} returned hits without their vectors, so their cosines are "
@@ -181,14 +196,26 @@ class TableSource:
         except InvalidInputError as error:
             raise SourceError(_fault(self._modality, row, found.ids, vectors, error)) from error
 
+    def _matrix(self, found: Found) -> Vector | None:
+        vectors = found.vectors
+        if vectors is None or (len(vectors) > 0 and all(vector is None for vector in vectors)):
+            return None
+        try:
+            return np.asarray(vectors, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise SourceError(_odd_one(self._modality, found.ids, vectors)) from error
 
-def _matrix(vectors: Sequence[Any] | None) -> Vector | None:
-    if vectors is None or any(vector is None for vector in vectors):
-        return None
-    try:
-        return np.asarray(vectors, dtype=np.float32)
-    except ValueError as error:
-        raise SourceError(f"a store returned vectors of different lengths: {error}") from error
+
+def _odd_one(modality: Modality, ids: Sequence[str], vectors: Sequence[Any]) -> str:
+    """Name the document whose vector is missing or unlike the others."""
+    lengths = [np.size(vector) if vector is not None else 0 for vector in vectors]
+    usual = max(lengths, key=lengths.count)
+    odd = next((place for place, length in enumerate(lengths) if length != usual), 0)
+    return (
+        f"the stored vector of document {ids[odd]!r} (modality {modality!r}) is "
+        f"{f'of length {lengths[odd]}' if lengths[odd] else 'missing'}, where others have {usual} numbers; embed that "
+        f"document again, or delete it from the store"
+    )
 
 
 def _fault(modality: Modality, row: Vector, ids: Sequence[str], vectors: Vector, error: Exception) -> str:
