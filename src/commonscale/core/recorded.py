@@ -8,7 +8,7 @@ SCORE_KEY = "commonscale_score"
 """Metadata key, in either framework, of a hit's place on the common scale."""
 
 COSINE_KEY = "commonscale_cosine"
-"""Metadata key of a hit's true cosine with the question."""
+"""Metadata key of a hit's true cosine with the question, or of the score that stands in its place (BM25)."""
 
 MODALITY_KEY = "commonscale_modality"
 """Metadata key of the modality that a hit was found in."""

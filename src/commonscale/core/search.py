@@ -16,6 +16,7 @@ from commonscale.core.questions import QuestionBank
 from commonscale.core.ranking import Quotas
 from commonscale.core.sources import ON_LOOP
 from commonscale.core.types import Modality, Question, Ranking, Source
+from commonscale.core.unbounded import refuse_mixed_raw
 
 
 class JointSearch:
@@ -119,7 +120,7 @@ class JointSearch:
             k: how many hits, at least 1.
             minimum: at least this many hits of a modality, if it has them.
             maximum: at most this many hits of a modality.
-            raw: rank by raw cosine instead, for comparison.
+            raw: rank by raw cosine instead, for comparison; not possible where one source has scores of another kind.
 
         Returns:
             The best hits, best first: ``k``, or all documents if there are fewer.
@@ -198,6 +199,8 @@ class JointSearch:
             raise InvalidInputError(f"k must be an integer of at least 1, got {k!r}")
         quotas = Quotas(minimum or {}, maximum or {})
         quotas.check(k, self.sources)
+        if raw:
+            refuse_mixed_raw(self.sources)
         scale = None if raw else self._calibration
         if scale is None and not raw:
             raise NotCalibratedError(
