@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from store_suite import faiss, memory, qdrant
+from store_suite import faiss, lancedb, memory, qdrant
 from store_suite.kind import Kind
 
 KINDS: list[Kind] = [
     *memory.KINDS,
     *faiss.KINDS,
     *qdrant.KINDS,
+    *lancedb.KINDS,
 ]

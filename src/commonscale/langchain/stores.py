@@ -17,6 +17,7 @@ from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
 from commonscale.langchain.distinct import DistinctSource
 from commonscale.langchain.faiss_store import FaissStoreSource
+from commonscale.langchain.lancedb_store import open_lancedb
 from commonscale.langchain.memory_store import InMemorySource
 from commonscale.langchain.qdrant_store import open_qdrant
 from commonscale.langchain.scored_store import StoreFacts
@@ -37,6 +38,7 @@ STORES: dict[str, Adapter] = {
     "FaissIndex": _index_source,
     "MemoryIndex": _index_source,
     "QdrantVectorStore": open_qdrant,
+    "LanceDB": open_lancedb,
 }
 """Adapters by class name; subclasses of a class are served by its row. By name, so that nothing is imported."""
 

@@ -10,6 +10,7 @@ from commonscale.core.cosines import SCORE_KINDS
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
 from commonscale.llama_index.faiss_store import FaissMapSource, FaissSource
+from commonscale.llama_index.lancedb_store import open_lancedb
 from commonscale.llama_index.qdrant_store import open_qdrant
 from commonscale.llama_index.query_store import QuerySource
 from commonscale.llama_index.simple_store import SimpleSource
@@ -22,6 +23,7 @@ STORES: Mapping[str, StoreOpener] = MappingProxyType(
         "FaissMapVectorStore": FaissMapSource,
         "MemoryIndex": EmbeddedSource,
         "QdrantVectorStore": open_qdrant,
+        "LanceDBVectorStore": open_lancedb,
     }
 )
 """What opens a store, by the name of its class or of a class it derives from, so that none has to be imported.

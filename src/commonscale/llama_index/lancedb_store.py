@@ -1,0 +1,82 @@
+"""LlamaIndex's LanceDBVectorStore as a source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.schema import BaseNode, NodeRelationship, RelatedNodeInfo, TextNode
+from llama_index.core.vector_stores.types import FilterOperator, MetadataFilter, MetadataFilters
+from llama_index.core.vector_stores.utils import metadata_dict_to_node
+
+from commonscale.core.errors import InvalidInputError
+from commonscale.llama_index.conditions import written
+from commonscale.llama_index.restriction import filters_of
+from commonscale.llama_index.sources import StoreRequest
+from commonscale.llama_index.table_store import NodeTableSource
+from commonscale.stores.lancedb import LanceTable, Row, column, literal
+
+
+def open_lancedb(store: Any, request: StoreRequest) -> NodeTableSource:
+    """Open one modality of a LanceDBVectorStore; its table may be created later.
+
+    The vector column, ``nprobes`` and ``refine_factor`` are the store's; a search is always one by vector, whatever
+    its ``query_type`` and reranker are.
+
+    Args:
+        store: the store.
+        request: what to search in it.
+
+    Raises:
+        InvalidInputError: if a filter has an operator that LanceDB does not have.
+    """
+    table = LanceTable(
+        # Not ``store.table``, which raises while there is none.
+        lambda: store._table,
+        store.vector_column_name,
+        "id",
+        written(filters_of(request), _condition),
+        nprobes=store.nprobes,
+        refine_factor=store.refine_factor,
+    )
+
+    def node(row_id: str, row: Row) -> BaseNode:
+        values = row.values()
+        metadata = values.get("metadata") or {}
+        if metadata.get("_node_content"):
+            return metadata_dict_to_node(metadata)
+        return _plain_node(row_id, values.get(store.text_key), metadata, values.get(store.doc_id_key))
+
+    # The client of LanceDB Cloud is a class of its own.
+    remote = "Remote" in type(store.client).__name__
+    return NodeTableSource(store, table, request, node, concurrent=True, remote=remote)
+
+
+def _plain_node(row_id: str, text: str | None, metadata: dict[str, Any], document: str | None) -> TextNode:
+    """Make the node of a row that LlamaIndex did not write; missing metadata are null in LanceDB's structs."""
+    known = {key: value for key, value in metadata.items() if value is not None}
+    node = TextNode(id_=row_id, text=text or "", metadata=known)
+    if document is not None:
+        node.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=document)
+    return node
+
+
+def _condition(one: MetadataFilter) -> str:
+    """Write one filter as the store does, but for two mistakes of its translation.
+
+    It writes quotes in texts as they are, so that the condition ends there, and "is not" as "does not contain".
+    """
+    from llama_index.vector_stores.lancedb.base import _to_lance_filter
+    from llama_index.vector_stores.lancedb.util import sql_operator_mapper
+
+    if one.operator not in sql_operator_mapper:
+        raise InvalidInputError(
+            f"LanceDB cannot filter by {one.operator.name} ({one!r}); it has: "
+            f"{', '.join(operator.name for operator in sql_operator_mapper)}"
+        )
+    key = column("metadata", one.key)
+    if one.operator == FilterOperator.NE and not isinstance(one.value, list):
+        return f"{key} != {literal(one.value)}"
+    value = one.value.replace("'", "''") if isinstance(one.value, str) else one.value
+    plain = MetadataFilter(key=key, value=value, operator=one.operator)
+    # With these keys the store takes ours as it is and adds no prefix of its own.
+    return str(_to_lance_filter(MetadataFilters(filters=[plain]), []))
