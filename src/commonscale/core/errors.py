@@ -13,7 +13,8 @@
     ├── EncoderError (RuntimeError)             a model cannot be loaded, or gave vectors that cannot be used
     ├── ImageError (ValueError)                 one picture cannot be read, is refused or is too large
     └── SourceError (RuntimeError)              a store or retriever broke the contract of a source
-        └── SourceUnavailableError              a store cannot be reached, or does not answer in time
+        ├── SourceUnavailableError              a store cannot be reached, or does not answer in time
+        └── StoreCheckError                     a store's numbers are not what they are taken for
 
     CommonscaleWarning (UserWarning)
     ├── FewQuestionsWarning                     statistics from too few questions, with their standard error
@@ -96,6 +97,10 @@ class SourceError(CommonscaleError, RuntimeError):
 
 class SourceUnavailableError(SourceError):
     """A store cannot be reached or does not answer in time; the cause is what its client raised."""
+
+
+class StoreCheckError(SourceError):
+    """The check before the first search found that a store's rankings would be silently wrong."""
 
 
 class CommonscaleWarning(UserWarning):

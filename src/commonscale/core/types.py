@@ -56,7 +56,7 @@ class Candidates:
 
     Attributes:
         ids: document ids, unique within the source.
-        cosines: true cosines (n,) of question and document, descending.
+        cosines: true cosines (n,) of question and document, descending; an ``unbounded`` source gives its scores.
         payloads: what the framework needs of each hit (a node, a document), or None.
     """
 
@@ -74,8 +74,10 @@ class Source(Protocol):
     searched in a helping thread by synchronous searches too, beside other sources; one without it is searched in
     the caller's thread. One whose attribute ``remote`` is true asks another process, which may be down or slow, and
     is tried again after passing failures. One whose attribute ``unbounded`` is true returns scores of another kind
-    (BM25) in place of cosines: they may lie anywhere, but more must mean better. ``probe`` lets a source be verified
-    (see ``commonscale.core.verification``).
+    (BM25) in place of cosines: they may lie anywhere, but more must mean better. One whose attribute ``by_text`` is
+    true searches by ``Question.text``, so that questions need no vector for it. ``probe(questions, k)``,
+    which returns one ``Probe`` per question, lets a source be verified (see ``commonscale.core.verification``); one
+    whose attribute ``needs_check`` is false is verified on demand only, not before the first search.
     """
 
     def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
@@ -99,14 +101,19 @@ class Probe:
         ids: document ids (n), in the store's order.
         numbers: the store's own numbers (n,), as they came.
         vectors: the stored vectors (n, d), as stored; None if the store cannot give them.
-        kind: what the numbers are taken for: the name of a score kind, a function to cosines, or None if the
-            numbers are not used, since cosines are computed from the vectors.
+        kind: what the numbers are taken for: the name of a score kind, or a function to cosines; None if they are
+            no function of the cosine.
+        converted: whether cosines are made from the numbers; False if they are computed from the vectors, so that
+            the numbers only decide what is found.
+        lossy: whether the vectors are decoded from a compressed form.
     """
 
     ids: Sequence[str]
     numbers: Floats
     vectors: Vector | None
     kind: str | Callable[[Floats], Floats] | None = None
+    converted: bool = True
+    lossy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +123,8 @@ class Hit:
     Attributes:
         id: the document's id.
         modality: the modality it was found in.
-        cosine: raw cosine with the question, in [-1, 1].
+        cosine: raw cosine with the question, in [-1, 1]; from a source whose scores are of another kind (``unbounded``)
+            its score, as it was standardized.
         score: place on the common scale: standard deviations above the modality's mean (Eq. 2). Without
             standardization (``raw=True``) it is the cosine.
         payload: the framework's node or document, if the source gave one.

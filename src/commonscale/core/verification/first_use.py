@@ -1,0 +1,96 @@
+"""The check of every source before it is searched for the first time."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from commonscale.core.errors import StoreCheckError
+from commonscale.core.types import Candidates, Modality, Question, Source
+from commonscale.core.verification.check import check_source
+from commonscale.core.verification.evidence import QUICK, WORDING
+from commonscale.core.verification.report import NO_HITS
+
+
+class FirstUse:
+    """Remembers which sources have been checked; searches over the same sources may share it.
+
+    Errors found are raised; notes are left to ``verify``. A store that finds nothing is checked again at the next
+    search, since it may have been empty. Threads may share it: one checks, the others wait for it.
+    """
+
+    def __init__(self, *, enabled: bool = True) -> None:
+        self._enabled = enabled
+        self._done: set[Modality] = set()
+        self._locks: dict[Modality, threading.Lock] = {}
+
+    def guarded(self, sources: Mapping[Modality, Source]) -> dict[Modality, Source]:
+        """Give sources to search in place of these: the same, or those that check the store first."""
+        return {m: GuardedSource(s, m, self) if self.due(s, m) else s for m, s in sources.items()}
+
+    def due(self, source: Any, modality: Modality) -> bool:
+        """Whether a source must be checked before it is searched."""
+        if not self._enabled or modality in self._done or not getattr(source, "needs_check", True):
+            return False
+        return callable(getattr(source, "probe", None)) and not getattr(source, "unbounded", False)
+
+    def check(self, source: Source, modality: Modality, questions: Sequence[Question]) -> None:
+        """Check a source, unless that has been done.
+
+        Args:
+            source: the source.
+            modality: its modality.
+            questions: at least one, which tells the dimension.
+
+        Raises:
+            StoreCheckError: if its rankings would be silently wrong; the message is the report.
+        """
+        with self._locks.setdefault(modality, threading.Lock()):
+            if modality in self._done:
+                return
+            first = questions[0]
+            found = check_source(source, modality, len(first.vector_for(modality)), QUICK, first.text or WORDING)
+            if not found.ok:
+                raise StoreCheckError(
+                    f"the store of modality {modality!r} does not return what its scores are taken for, or does not "
+                    f"find the closest documents. Mend what is named, see it all with verify(), or search all the same "
+                    f"with check=False:\n{found}"
+                )
+            if found.unchecked != NO_HITS:
+                self._done.add(modality)
+
+
+class GuardedSource:
+    """A source that is checked before it is searched; in all else as the source."""
+
+    def __init__(self, source: Source, modality: Modality, first_use: FirstUse) -> None:
+        self._source = source
+        self._modality = modality
+        self._first_use = first_use
+        if inspect.iscoroutinefunction(getattr(source, "asearch", None)):
+            self.asearch = self._asearch
+
+    @property
+    def store_name(self) -> str:
+        """Name of the store, for messages."""
+        return getattr(self._source, "store_name", None) or type(self._source).__name__
+
+    def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
+        """Check the source if that is still to be done, and search it."""
+        self._first_use.check(self._source, self._modality, questions)
+        return self._source.search(questions, k)
+
+    async def _asearch(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
+        await asyncio.to_thread(self._first_use.check, self._source, self._modality, questions)
+        asearch = cast(Any, self._source).asearch
+        found: Sequence[Candidates] = await asearch(questions, k)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        # Whether it is remote, concurrent or unbounded: whatever searches ask of a source.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._source, name)
