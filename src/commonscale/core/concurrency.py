@@ -8,13 +8,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 S = TypeVar("S")
 T = TypeVar("T")
+P = ParamSpec("P")
 
 ASKED_AT_ONCE = 8
 """Most questions that are put to one server at the same time; what connection pools usually hold."""
+
+ON_LOOP = 16
+"""Most questions whose answers are read, checked and ranked on the event loop; those of more go to a thread."""
 
 WORKERS = min(32, (os.cpu_count() or 1) + 4)
 """Threads that help; the caller's own thread always works too."""
@@ -103,6 +107,23 @@ def map_bounded(function: Callable[[S], T], items: Sequence[S], workers: int = A
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+async def off_loop(questions: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Work on the answers to many questions without holding up the event loop.
+
+    Args:
+        questions: how many; for a few (``ON_LOOP``) the work takes less time than handing it to a thread.
+        function: the work.
+        *args: its arguments.
+        **kwargs: its arguments.
+
+    Returns:
+        Its result.
+    """
+    if questions <= ON_LOOP:
+        return function(*args, **kwargs)
+    return await asyncio.to_thread(function, *args, **kwargs)
 
 
 async def amap_bounded(

@@ -16,6 +16,9 @@ MODALITY_KEY = "commonscale_modality"
 QUESTION_KEY = "commonscale_question"
 """Metadata key of the mark of the question that the cosine belongs to; see ``question_mark``."""
 
+MISSING_KEY = "commonscale_missing"
+"""Metadata key, only where a modality is missing from the ranking because its store failed: why, by modality."""
+
 
 def question_mark(question: str) -> str:
     """Give what tells this question from others: 64 bits of a hash of its words, in hexadecimal."""

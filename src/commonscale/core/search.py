@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from commonscale.core.asking import asearch_all, search_all
 from commonscale.core.calibration import Calibration, Provenance
+from commonscale.core.concurrency import off_loop
 from commonscale.core.errors import CalibrationMismatchError, InvalidInputError, NotCalibratedError
 from commonscale.core.failures import FailurePolicy, check_policy
 from commonscale.core.merging import rank_all
 from commonscale.core.questions import QuestionBank
 from commonscale.core.ranking import Quotas
-from commonscale.core.sources import ON_LOOP
 from commonscale.core.types import Modality, Question, Ranking, Source
 from commonscale.core.unbounded import refuse_mixed_raw
 
@@ -182,9 +181,7 @@ class JointSearch:
         if not questions:
             return []
         found = await asearch_all(self.sources, questions, k, self.failures)
-        if len(questions) <= ON_LOOP:
-            return rank_all(found.answers, k, quotas, scale, found.missing)
-        return await asyncio.to_thread(rank_all, found.answers, k, quotas, scale, found.missing)
+        return await off_loop(len(questions), rank_all, found.answers, k, quotas, scale, found.missing)
 
     def _prepare(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -10,14 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from commonscale.core.attempts import aask, ask
+from commonscale.core.concurrency import off_loop
 from commonscale.core.cosines import TOLERANCE
 from commonscale.core.errors import SourceError
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.types import Candidates, Modality, Question, Source
 from commonscale.core.unbounded import is_unbounded
-
-ON_LOOP = 16
-"""Most questions whose answers are checked and ranked on the event loop; more of them go to a thread."""
 
 _DEFAULT = FailurePolicy()
 
@@ -61,10 +58,8 @@ async def checked_asearch(
     Arguments, result and errors are those of ``checked_search``.
     """
     found = await aask(source, questions, k, modality, failures)
-    unbounded = is_unbounded(source)
-    if len(questions) <= ON_LOOP:
-        return check_candidates(found, len(questions), k, modality, unbounded)
-    return await asyncio.to_thread(check_candidates, found, len(questions), k, modality, unbounded)
+    count, unbounded = len(questions), is_unbounded(source)
+    return await off_loop(count, check_candidates, found, count, k, modality, unbounded)
 
 
 def check_candidates(

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.documents import Document
 
 from commonscale.core.errors import InvalidInputError, SourceError
-from commonscale.core.recorded import COSINE_KEY, MODALITY_KEY, QUESTION_KEY, SCORE_KEY
-from commonscale.core.types import IMAGE, Hit, Modality
+from commonscale.core.recorded import COSINE_KEY, MISSING_KEY, MODALITY_KEY, QUESTION_KEY, SCORE_KEY, question_mark
+from commonscale.core.types import IMAGE, Hit, Modality, Ranking
 
 IMAGE_PATH_KEY = "image_path"
 """Metadata key of a picture's file, as ``to_content_blocks`` reads it."""
 
 
-def hit_document(hit: Hit, mark: str) -> Document:
-    """Give a hit's document as a copy with its score; see ``as_document`` and ``scored_copy``."""
-    return scored_copy(as_document(hit.payload, hit.id, hit.modality), hit, mark)
+def ranked_documents(questions: Sequence[str], rankings: Sequence[Ranking]) -> list[list[Document]]:
+    """Give the documents of many questions' rankings, best first, as copies with their scores."""
+    marks = [question_mark(question) for question in questions]
+    return [
+        [scored_copy(as_document(hit.payload, hit.id, hit.modality), hit, mark, ranking.missing) for hit in ranking]
+        for mark, ranking in zip(marks, rankings, strict=True)
+    ]
 
 
-def scored_copy(document: Document, hit: Hit, mark: str | None) -> Document:
+def scored_copy(
+    document: Document, hit: Hit, mark: str | None, missing: Mapping[Modality, str] | None = None
+) -> Document:
     """Copy a document and add its score, cosine, modality and question to the copy's metadata.
 
     Args:
         document: the stored document; it stays as it is.
         hit: its place in the ranking.
         mark: the mark of the question that the cosine belongs to; None if it is not known.
+        missing: why modalities are missing from the ranking; None leaves what the document says of it.
 
     Returns:
         A copy with the same content and id; a document without id gets the hit's.
@@ -36,6 +44,10 @@ def scored_copy(document: Document, hit: Hit, mark: str | None) -> Document:
         metadata[QUESTION_KEY] = mark
     else:
         metadata.pop(QUESTION_KEY, None)
+    if missing:
+        metadata[MISSING_KEY] = dict(missing)
+    elif missing is not None:
+        metadata.pop(MISSING_KEY, None)
     document_id = hit.id if document.id is None else document.id
     return document.model_copy(update={"metadata": metadata, "id": document_id})
 

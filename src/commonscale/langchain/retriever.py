@@ -15,9 +15,8 @@ from pydantic import Field, InstanceOf, PrivateAttr
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
-from commonscale.core.recorded import question_mark
-from commonscale.core.types import IMAGE, TEXT, Ranking
-from commonscale.langchain.documents import hit_document
+from commonscale.core.types import IMAGE, TEXT
+from commonscale.langchain.documents import ranked_documents
 from commonscale.langchain.fields import refuse_unknown
 from commonscale.langchain.wiring import Settings, Wiring
 
@@ -171,7 +170,7 @@ class StandardizedMultiModalRetriever(BaseRetriever):
         # The calibration is read once for all, so no ranking mixes two.
         joint = wiring.search_with(self.calibration)
         rankings = joint.search_batch(wiring.embedder.embed(questions), **self._choice(k, minimum, maximum, raw))
-        return _documents(questions, rankings)
+        return ranked_documents(questions, rankings)
 
     async def aretrieve_batch(
         self,
@@ -189,7 +188,7 @@ class StandardizedMultiModalRetriever(BaseRetriever):
         embedded = await wiring.embedder.aembed(questions)
         rankings = await joint.asearch_batch(embedded, **self._choice(k, minimum, maximum, raw))
         # Reading documents may take as long as a look into a docstore far away.
-        return await asyncio.to_thread(_documents, questions, rankings)
+        return await asyncio.to_thread(ranked_documents, questions, rankings)
 
     def _get_relevant_documents(
         self,
@@ -244,11 +243,6 @@ class StandardizedMultiModalRetriever(BaseRetriever):
         wiring = Wiring(settings)
         self._wirings = (wiring, *known)[:_KEPT]
         return wiring
-
-
-def _documents(questions: Sequence[str], rankings: Sequence[Ranking]) -> list[list[Document]]:
-    marks = [question_mark(question) for question in questions]
-    return [[hit_document(hit, mark) for hit in ranking] for mark, ranking in zip(marks, rankings, strict=True)]
 
 
 def _names(objects: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from langchain_core.documents import Document
 
+from commonscale.core.concurrency import amap_bounded, off_loop
 from commonscale.core.cosines import SCORE_KINDS, Converter, to_cosine
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.question_vectors import question_rows
@@ -82,8 +83,12 @@ class ScoredSource:
         ask = getattr(self.store, "a" + self.facts.method, None)
         if not inspect.iscoroutinefunction(ask):
             return await asyncio.to_thread(self.search, questions, k)
-        answers = await asyncio.gather(*(ask(v, k=k, **self._arguments) for v in self._vectors(questions)))
-        return [self._candidates(answer, k) for answer in answers]
+
+        async def one(vector: list[float]) -> Any:
+            return await ask(vector, k=k, **self._arguments)
+
+        answers = await amap_bounded(one, self._vectors(questions))
+        return await off_loop(len(answers), lambda: [self._candidates(answer, k) for answer in answers])
 
     def _vectors(self, questions: Sequence[Question]) -> list[list[float]]:
         vectors: list[list[float]] = question_rows(questions, self.view.modality).tolist()

@@ -43,7 +43,7 @@ class BatchRetriever(OneModalityRetriever):
             answers = []
             for question, bundle, ranking in zip(questions, bundles, rankings, strict=True):
                 with self._event(bundle) as event:
-                    nodes = scored_nodes(ranking.hits, self._sources, bundle_mark(bundle))
+                    nodes = scored_nodes(ranking, self._sources, bundle_mark(bundle))
                     nodes = self._handle_recursive_retrieval(bundle, nodes)
                     event.on_end(payload={EventPayload.NODES: nodes})
                 dispatcher.event(RetrievalEndEvent(str_or_query_bundle=question, nodes=nodes))

@@ -71,7 +71,7 @@ class OneModalityRetriever(MultiModalRetriever):
             return []
         question = self._embedder.embed([bundle])[0]
         ranking = search.search(question, self.similarity_top_k, raw=self.raw)
-        return scored_nodes(ranking.hits, self._sources, bundle_mark(bundle))
+        return scored_nodes(ranking, self._sources, bundle_mark(bundle))
 
     async def _aretrieve_one(self, bundle: QueryBundle, modality: Modality) -> list[NodeWithScore]:
         search = self._single(modality)
@@ -87,7 +87,7 @@ class OneModalityRetriever(MultiModalRetriever):
 
     async def _anodes(self, ranking: Ranking, bundle: QueryBundle) -> list[NodeWithScore]:
         # A docstore may lie behind a network.
-        return await asyncio.to_thread(scored_nodes, ranking.hits, self._sources, bundle_mark(bundle))
+        return await asyncio.to_thread(scored_nodes, ranking, self._sources, bundle_mark(bundle))
 
 
 def _image_question(question: QueryType) -> InvalidInputError:

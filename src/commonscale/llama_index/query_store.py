@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from llama_index.core.schema import BaseNode
-from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryResult
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    VectorStore,
+    VectorStoreQuery,
+    VectorStoreQueryResult,
+)
 
 from commonscale.core.calibration import Provenance
+from commonscale.core.concurrency import amap_bounded, off_loop
 from commonscale.core.cosines import to_cosine
 from commonscale.core.errors import SourceError, UnknownScoreKindError
+from commonscale.core.passing import is_passing
 from commonscale.core.types import Candidates, Hit, Question
 from commonscale.llama_index.catalog import nodes_of
 from commonscale.llama_index.restriction import filters_of, watch_of
@@ -42,18 +51,40 @@ class QuerySource:
         if request.score_kind is None:
             raise UnknownScoreKindError(f"the scores of {type(store).__name__} have no known meaning; pass score_kind=")
         self._store = store
+        self.store_name = type(store).__name__
         self._kind: ScoreKindName = request.score_kind
         self._catalog = request.catalog if store.stores_text else request.needed_catalog(store)
         self._filters = filters_of(request)
         self._request = request
         self._watch = watch_of(store, request)
         self.provenance = Provenance(score_kind=kind_name(self._kind))
+        self._aquery_works: bool | None = None
+        if _has_aquery(store):
+            self.asearch = self._asearch
 
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Query the store for each question."""
-        found = [self._candidates(self._store.query(self._query(question, k))) for question in questions]
-        self._watch(sum(len(candidates.ids) for candidates in found))
-        return found
+        return self._read([self._store.query(self._query(question, k)) for question in questions])
+
+    async def _asearch(self, questions: Sequence[Question], k: int) -> list[Candidates]:
+        """As ``search``, by the store's own ``aquery``, a few questions at once.
+
+        The ``aquery`` of many stores only raises unless they were made with an asynchronous client; such a one is
+        searched in a thread.
+        """
+        if self._aquery_works is False:
+            return await asyncio.to_thread(self.search, questions, k)
+        queries = [self._query(question, k) for question in questions]
+        try:
+            results = await amap_bounded(self._store.aquery, queries)
+        except Exception as error:
+            if self._aquery_works or is_passing(error):
+                raise
+            found = await asyncio.to_thread(self.search, questions, k)
+            self._aquery_works = False
+            return found
+        self._aquery_works = True
+        return await off_loop(len(questions), self._read, results)
 
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Give the nodes of hits."""
@@ -62,6 +93,11 @@ class QuerySource:
         if any(hit.payload is None for hit in hits):
             raise SourceError(f"{type(self._store).__name__} returned ids without nodes; pass docstore= or nodes=")
         return [hit.payload for hit in hits]
+
+    def _read(self, results: Sequence[VectorStoreQueryResult]) -> list[Candidates]:
+        found = [self._candidates(result) for result in results]
+        self._watch(sum(len(candidates.ids) for candidates in found))
+        return found
 
     def _query(self, question: Question, k: int) -> VectorStoreQuery:
         return VectorStoreQuery(
@@ -85,3 +121,12 @@ class QuerySource:
         cosines = to_cosine(result.similarities, self._kind)
         order = np.argsort(-cosines, kind="stable").tolist()
         return Candidates([ids[i] for i in order], cosines[order], None if nodes is None else [nodes[i] for i in order])
+
+
+def _has_aquery(store: Any) -> bool:
+    """Tell whether a store's class has an ``aquery`` of its own; LlamaIndex's calls ``query``, blocking the loop."""
+    aquery = getattr(type(store), "aquery", None)
+    return inspect.iscoroutinefunction(aquery) and aquery not in (
+        BasePydanticVectorStore.aquery,
+        VectorStore.aquery,
+    )

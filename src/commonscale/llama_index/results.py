@@ -8,19 +8,20 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, IndexNode, NodeWithScore
 
-from commonscale.core.recorded import COSINE_KEY, MODALITY_KEY, QUESTION_KEY, SCORE_KEY
-from commonscale.core.types import Hit, Modality
+from commonscale.core.recorded import COSINE_KEY, MISSING_KEY, MODALITY_KEY, QUESTION_KEY, SCORE_KEY
+from commonscale.core.types import Hit, Modality, Ranking
 from commonscale.llama_index.sources import NodeSource
 
-KEYS = (COSINE_KEY, MODALITY_KEY, SCORE_KEY, QUESTION_KEY)
-"""Metadata of every node returned: cosine, modality, score (also that of ``NodeWithScore``) and question."""
+KEYS = (COSINE_KEY, MODALITY_KEY, SCORE_KEY, QUESTION_KEY, MISSING_KEY)
+"""Metadata of every node returned: cosine, modality, score (also that of ``NodeWithScore``) and question; the last one
+only if a modality is missing from the ranking, since its store failed and was skipped."""
 
 
-def scored_nodes(hits: Sequence[Hit], sources: Mapping[Modality, NodeSource], mark: str) -> list[NodeWithScore]:
-    """Give hits as nodes with scores, in their order.
+def scored_nodes(ranking: Ranking, sources: Mapping[Modality, NodeSource], mark: str) -> list[NodeWithScore]:
+    """Give a ranking's hits as nodes with scores, in their order.
 
     Args:
-        hits: ranked hits.
+        ranking: the ranking.
         sources: where their nodes come from, by modality; each is asked once.
         mark: the mark of the question.
 
@@ -30,17 +31,20 @@ def scored_nodes(hits: Sequence[Hit], sources: Mapping[Modality, NodeSource], ma
     Raises:
         SourceError: if a node cannot be found.
     """
-    nodes = {m: iter(source.nodes([hit for hit in hits if hit.modality == m])) for m, source in sources.items()}
-    return [with_score(next(nodes[hit.modality]), hit, mark) for hit in hits]
+    nodes = {m: iter(source.nodes(ranking.of(m))) for m, source in sources.items()}
+    return [with_score(next(nodes[hit.modality]), hit, mark, ranking.missing) for hit in ranking]
 
 
-def with_score(node: BaseNode, hit: Hit, mark: str | None) -> NodeWithScore:
+def with_score(
+    node: BaseNode, hit: Hit, mark: str | None, missing: Mapping[Modality, str] | None = None
+) -> NodeWithScore:
     """Give a copy of a node with a hit's score.
 
     Args:
         node: the node; it stays as it is.
         hit: its place in the ranking.
         mark: the mark of the question that the cosine belongs to; None if it is not known.
+        missing: why modalities are missing from the ranking; None leaves what the node says of it.
 
     Returns:
         The copy with its score. An ``IndexNode`` never scores exactly 0.0: LlamaIndex reads that as missing and
@@ -54,6 +58,10 @@ def with_score(node: BaseNode, hit: Hit, mark: str | None) -> NodeWithScore:
         metadata[QUESTION_KEY] = mark
     else:
         metadata.pop(QUESTION_KEY, None)
+    if missing:
+        metadata[MISSING_KEY] = dict(missing)
+    elif missing is not None:
+        metadata.pop(MISSING_KEY, None)
     copy = node.model_copy()
     # Past pydantic: assigning would validate every field again, for every hit of every question.
     vars(copy).update(

@@ -178,7 +178,7 @@ class StandardizedMultiModalRetriever(BatchRetriever):
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         question = self._embedder.embed([query_bundle])[0]
         ranking = self._search.search(question, **self._options())
-        return scored_nodes(ranking.hits, self._sources, bundle_mark(query_bundle))
+        return scored_nodes(ranking, self._sources, bundle_mark(query_bundle))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         question = (await self._embedder.aembed([query_bundle]))[0]
