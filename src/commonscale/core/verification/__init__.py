@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from commonscale.core.verification.check import check_source
+from commonscale.core.verification.check import check_source, verify
 from commonscale.core.verification.first_use import FirstUse
 from commonscale.core.verification.report import Finding, StoreCheck, Verification
 
-__all__ = ["Finding", "FirstUse", "StoreCheck", "Verification", "check_source"]
+__all__ = ["Finding", "FirstUse", "StoreCheck", "Verification", "check_source", "verify"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from commonscale.core.types import Modality
@@ -10,7 +11,7 @@ from commonscale.core.verification.evidence import THOROUGH, WORDING, Effort, Ev
 from commonscale.core.verification.matching import kind_name
 from commonscale.core.verification.neighbors import check_neighbors
 from commonscale.core.verification.numbers import read_numbers
-from commonscale.core.verification.report import NO_HITS, Finding, StoreCheck
+from commonscale.core.verification.report import NO_HITS, Finding, StoreCheck, Verification
 
 _UNIT = 0.01
 """Norms this close to 1 are not worth a note."""
@@ -46,6 +47,25 @@ def check_source(
     if dimension is None:
         return StoreCheck(modality, unchecked=f"the dimension of the vectors of {name} is not known yet")
     return judge(modality, gather(source, modality, dimension, effort, wording))
+
+
+def verify(sources: Mapping[Modality, Any], dimensions: Mapping[Modality, int | None]) -> Verification:
+    """Check every source.
+
+    Args:
+        sources: one source per modality.
+        dimensions: lengths of their vectors, as far as they are known; else the source is asked.
+    """
+    checks = []
+    for modality, source in sources.items():
+        dimension = dimensions.get(modality)
+        checks.append(check_source(source, modality, _dimension(source) if dimension is None else dimension))
+    return Verification(tuple(checks))
+
+
+def _dimension(source: Any) -> int | None:
+    own: int | None = getattr(source, "dimension", None)
+    return getattr(getattr(source, "provenance", None), "dimension", None) if own is None else own
 
 
 def judge(modality: Modality, evidence: Evidence) -> StoreCheck:

@@ -35,7 +35,10 @@ class FirstUse:
         """Whether a source must be checked before it is searched."""
         if not self._enabled or modality in self._done or not getattr(source, "needs_check", True):
             return False
-        return callable(getattr(source, "probe", None)) and not getattr(source, "unbounded", False)
+        # Scores of another kind, and searches by words, have no vectors to compare with.
+        if getattr(source, "unbounded", False) or getattr(source, "by_text", False):
+            return False
+        return callable(getattr(source, "probe", None))
 
     def check(self, source: Source, modality: Modality, questions: Sequence[Question]) -> None:
         """Check a source, unless that has been done.

@@ -1,0 +1,184 @@
+"""The check before a source is searched for the first time, and verifying on demand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from commonscale import JointSearch, Question
+from commonscale.core.errors import MissingModalityWarning, StoreCheckError
+from commonscale.core.failures import FailurePolicy
+from commonscale.core.types import Candidates, Probe
+from commonscale.core.verification import FirstUse
+from sources import ArraySource, unit_rows
+
+D = 8
+VECTORS = unit_rows(np.random.default_rng(0), 30, D)
+QUESTIONS = [Question(f"q{i}", row) for i, row in enumerate(unit_rows(np.random.default_rng(1), 40, D))]
+
+
+class Probed(ArraySource):
+    """A fake store whose numbers are the cosines, or a function of them, read as cosines."""
+
+    dimension: int | None = D
+
+    def __init__(self, vectors: Any = VECTORS, modality: str = "text", number: Any = lambda c: c) -> None:
+        super().__init__([f"{modality}{i}" for i in range(len(vectors))], vectors, modality)
+        self.number = number
+        self.probed: list[tuple[int, int]] = []
+        self.threads: set[int] = set()
+
+    def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
+        self.probed.append((len(questions), k))
+        self.threads.add(threading.get_ident())
+        found = ArraySource(self.ids, self.vectors, self.modality).search(questions, k)
+        return [Probe(f.ids, self.number(f.cosines), self.vectors[self._rows(f.ids)], "cosine") for f in found]
+
+    def _rows(self, ids: Sequence[str]) -> list[int]:
+        return [self.ids.index(i) for i in ids]
+
+
+def inverted(cosines: Any) -> Any:
+    return 1 - cosines
+
+
+def test_a_good_source_is_checked_once_and_cheaply() -> None:
+    source = Probed()
+    search = JointSearch({"text": source})
+    search.calibrate(QUESTIONS)
+    assert source.probed == [(2, 10), (4, 10)]
+    search.search(QUESTIONS[0], 5)
+    search.search_batch(QUESTIONS, 5)
+    assert len(source.probed) == 2
+    assert source.threads == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("how", ["calibrate", "search", "search_batch"])
+def test_an_error_is_raised_before_the_first_search_with_the_report(how: str) -> None:
+    source = Probed(number=inverted)
+    search = JointSearch({"image": ArraySource(["a"], VECTORS[:1], "image"), "text": source})
+    do = {
+        "calibrate": lambda: search.calibrate(QUESTIONS),
+        "search": lambda: search.search(QUESTIONS[0], 3, raw=True),
+        "search_batch": lambda: search.search_batch(QUESTIONS, 3, raw=True),
+    }[how]
+    with pytest.raises(StoreCheckError, match=r"store of modality 'text'[\s\S]*check=False[\s\S]*error \(inverted\)"):
+        do()
+    assert source.calls == []
+    # It stays an error until the store is mended.
+    with pytest.raises(StoreCheckError):
+        do()
+    source.number = lambda c: c
+    do()
+
+
+async def test_the_asynchronous_searches_check_off_the_event_loop() -> None:
+    class Native(Probed):
+        async def asearch(self, questions: Sequence[Question], k: int) -> list[Candidates]:
+            return self.search(questions, k)
+
+    for source in (Probed(), Native()):
+        search = JointSearch({"text": source})
+        await search.acalibrate(QUESTIONS)
+        await search.asearch(QUESTIONS[0], 3)
+        assert len(source.probed) == 2
+        assert threading.get_ident() not in source.threads
+        wrong = JointSearch({"text": type(source)(number=inverted)})
+        with pytest.raises(StoreCheckError):
+            await wrong.asearch(QUESTIONS[0], 3, raw=True)
+
+
+def test_without_checking_nothing_is_probed() -> None:
+    source = Probed(number=inverted)
+    search = JointSearch({"text": source}, check=False)
+    assert len(search.search(QUESTIONS[0], 3, raw=True)) == 3
+    assert source.probed == []
+    assert not search.verify().ok
+
+
+def test_sources_that_need_no_check_are_not_probed_before_but_on_demand() -> None:
+    class Exhaustive(Probed):
+        needs_check = False
+
+    source = Exhaustive()
+    search = JointSearch({"text": source, "image": ArraySource(["a"], VECTORS[:1], "image")})
+    search.search(QUESTIONS[0], 3, raw=True)
+    assert source.probed == []
+    report = search.verify(QUESTIONS[:1])
+    assert report.ok
+    assert source.probed == [(8, 20), (24, 20)]
+    assert report["text"].pairs == 32 * 20
+    assert report["image"].unchecked is not None
+    assert str(report) == f"{report['text']}\n{report['image']}"
+
+
+@pytest.mark.parametrize("attribute", ["unbounded", "by_text"])
+def test_scores_of_other_kinds_are_not_checked(attribute: str) -> None:
+    source = Probed(number=inverted)
+    setattr(source, attribute, True)
+    JointSearch({"text": source}).search(QUESTIONS[0], 3, raw=True)
+    assert source.probed == []
+
+
+def test_a_source_of_unknown_dimension_says_so_until_a_question_tells() -> None:
+    source = Probed()
+    source.dimension = None
+    search = JointSearch({"text": source})
+    assert "dimension of the vectors of Probed is not known" in str(search.verify())
+    assert search.verify(QUESTIONS[:1])["text"].pairs == 32 * 20
+
+
+def test_a_store_that_was_empty_is_checked_when_it_is_not() -> None:
+    source = Probed(vectors=np.empty((0, D), np.float32), number=inverted)
+    search = JointSearch({"text": source})
+    assert len(search.search(QUESTIONS[0], 3, raw=True)) == 0
+    source.ids, source.vectors = ["a", "b", "c"], VECTORS[:3]
+    with pytest.raises(StoreCheckError):
+        search.search(QUESTIONS[0], 3, raw=True)
+
+
+def test_a_question_of_another_dimension_is_named_as_it_is_without_a_check() -> None:
+    class Strict(Probed):
+        def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
+            if len(questions[0].vector_for("text")) != D:
+                raise ValueError(f"{questions[0].text}: wrong dimension")
+            return super().probe(questions, k)
+
+    with pytest.raises(ValueError, match="what a user asked: wrong dimension"):
+        JointSearch({"text": Strict()}).search(Question("what a user asked", np.ones(3, np.float32)), 3, raw=True)
+
+
+def test_many_threads_check_once() -> None:
+    source = Probed()
+    search = JointSearch({"text": source})
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda q: search.search(q, 3, raw=True).ids, QUESTIONS))
+    assert found == [search.search(q, 3, raw=True).ids for q in QUESTIONS]
+    assert len(source.probed) == 2
+
+
+def test_searches_over_the_same_sources_share_their_checks() -> None:
+    source, shared = Probed(), FirstUse()
+    for _ in range(2):
+        JointSearch({"text": source}, check=shared).search(QUESTIONS[0], 3, raw=True)
+    assert len(source.probed) == 2
+
+
+def test_a_policy_of_skipping_says_what_the_check_found() -> None:
+    sources = {"text": Probed(), "image": Probed(modality="image", number=inverted)}
+    search = JointSearch(sources, failures=FailurePolicy(on_failure="skip"))
+    with pytest.warns(MissingModalityWarning, match=r"without modality 'image'.*inverted"):
+        ranking = search.search(QUESTIONS[0], 3, raw=True)
+    assert {hit.modality for hit in ranking} == {"text"}
+
+
+async def test_verifying_is_also_asynchronous() -> None:
+    source = Probed(number=inverted)
+    report = await JointSearch({"text": source}, check=False).averify(QUESTIONS[:1])
+    assert not report.ok
+    assert threading.get_ident() not in source.threads
