@@ -9,11 +9,13 @@ from commonscale.llama_index import _extra as _extra
 from commonscale.llama_index.balancer import ModalityBalancer
 from commonscale.llama_index.embedding import CommonscaleEmbedding
 from commonscale.llama_index.retriever import StandardizedMultiModalRetriever
+from commonscale.llama_index.retriever_source import RetrieverSource
 from commonscale.llama_index.standardizer import SimilarityStandardizer
 
 __all__ = [
     "CommonscaleEmbedding",
     "ModalityBalancer",
+    "RetrieverSource",
     "SimilarityStandardizer",
     "StandardizedMultiModalRetriever",
 ]

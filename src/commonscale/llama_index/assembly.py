@@ -14,6 +14,7 @@ from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality
+from commonscale.core.unbounded import is_by_text
 from commonscale.llama_index.catalog import DocstoreNodes, MappedNodes, NodeCatalog, NodeMap
 from commonscale.llama_index.embedding import CommonscaleEmbedding
 from commonscale.llama_index.questions import QuestionEmbedder, fingerprint_of
@@ -93,7 +94,7 @@ def assemble(
 
     Args:
         stores: the stores.
-        models: embedding models by modality; others than text and image have that of the texts.
+        models: embedding models by modality, as far as given; others than text and image have that of the texts.
         calibration: the common scale, if there is one yet.
         filters: metadata filters for every store.
         modality_key: metadata key that names a node's modality.
@@ -101,16 +102,33 @@ def assemble(
 
     Returns:
         The sources, the search over them, and what embeds its questions.
+
+    Raises:
+        InvalidInputError: if a modality that is searched by vector has no model.
     """
     sources: dict[Modality, NodeSource] = {}
     provenance: dict[Modality, Provenance] = {}
+    used: dict[Modality, BaseEmbedding] = {}
     for modality, (store, catalog) in stores.by_modality().items():
         kind = score_kind.get(modality) if isinstance(score_kind, Mapping) else score_kind
         request = StoreRequest(modality, stores.mixed is not None, catalog, filters, modality_key, kind)
         sources[modality] = source = open_source(store, request)
-        provenance[modality] = _provenance(source.provenance, models.get(modality, models[TEXT]), modality)
-    embedder = QuestionEmbedder({modality: models.get(modality, models[TEXT]) for modality in sources})
+        provenance[modality] = source.provenance
+        if is_by_text(source):
+            continue
+        used[modality] = model = _model(models, modality)
+        provenance[modality] = _provenance(source.provenance, model, modality)
+    embedder = QuestionEmbedder(used, models.get(TEXT))
     return sources, JointSearch(sources, calibration, provenance=provenance), embedder
+
+
+def _model(models: Mapping[Modality, BaseEmbedding], modality: Modality) -> BaseEmbedding:
+    model = models.get(modality, models.get(TEXT))
+    if model is None:
+        raise InvalidInputError(
+            f"modality {modality!r} is searched by vector, so questions must be embedded: pass embed_model="
+        )
+    return model
 
 
 def _provenance(recorded: Provenance, model: BaseEmbedding, modality: Modality) -> Provenance:

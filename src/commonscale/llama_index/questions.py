@@ -27,17 +27,18 @@ IMAGE_QUESTION = (
 class QuestionEmbedder:
     """Embeds each question once per distinct model, and never writes to a bundle.
 
-    An embedding that is already in the bundle is taken as the first model's (LlamaIndex's convention) and
+    An embedding that is already in the bundle is taken as ``bundles_by``'s (LlamaIndex's convention) and
     serves every modality of that model; other models embed the question themselves. Where a bundle has
     several ``custom_embedding_strs`` their embeddings are averaged, as LlamaIndex does. All vectors are
     normalized.
     """
 
-    def __init__(self, models: Mapping[Modality, BaseEmbedding]) -> None:
+    def __init__(self, models: Mapping[Modality, BaseEmbedding], bundles_by: BaseEmbedding | None = None) -> None:
         """Set up the embedder.
 
         Args:
-            models: one embedding model per modality; the first is the one that bundles are embedded with.
+            models: one embedding model per modality that is searched by vector.
+            bundles_by: the model that bundles are embedded with; None for the first.
         """
         self._models: list[BaseEmbedding] = []
         self._place: dict[Modality, int] = {}
@@ -47,6 +48,9 @@ class QuestionEmbedder:
             if place == len(self._models):
                 self._models.append(model)
             self._place[modality] = place
+        # -1: that model embeds no question, since the modality it was given for is searched by words.
+        first = (i for i, known in enumerate(self._models) if bundles_by is None or known is bundles_by)
+        self._given = next(first, -1)
 
     def embed(self, bundles: Sequence[QueryBundle], *, show_progress: bool = False) -> list[Question]:
         """Embed questions, one pass per model.
@@ -64,14 +68,14 @@ class QuestionEmbedder:
         strings = [_strings(bundle) for bundle in bundles]
         by_model = []
         for place, model in enumerate(self._models):
-            wanted = _wanted(bundles, strings, place)
+            wanted = _wanted(bundles, strings, place == self._given)
             by_model.append(self._questions(bundles, strings, place, _embed(model, wanted, show_progress)))
         return self._join(bundles, by_model)
 
     async def aembed(self, bundles: Sequence[QueryBundle]) -> list[Question]:
         """As ``embed``, through the models' asynchronous methods."""
         strings = [_strings(bundle) for bundle in bundles]
-        wanted = [_wanted(bundles, strings, place) for place in range(len(self._models))]
+        wanted = [_wanted(bundles, strings, place == self._given) for place in range(len(self._models))]
         vectors = await asyncio.gather(*(_aembed(m, w) for m, w in zip(self._models, wanted, strict=True)))
         by_model = [self._questions(bundles, strings, place, found) for place, found in enumerate(vectors)]
         return self._join(bundles, by_model)
@@ -87,7 +91,7 @@ class QuestionEmbedder:
         rest = iter(embedded)
         rows: list[Any] = []
         for bundle, parts in zip(bundles, strings, strict=True):
-            if place == 0 and bundle.embedding is not None:
+            if place == self._given and bundle.embedding is not None:
                 rows.append(bundle.embedding)
             elif len(parts) == 1:
                 rows.append(next(rest))
@@ -145,10 +149,10 @@ def _strings(bundle: QueryBundle) -> list[str]:
     return strings or [bundle.query_str]
 
 
-def _wanted(bundles: Sequence[QueryBundle], strings: Sequence[list[str]], place: int) -> list[str]:
-    """List the strings that a model must embed, in order."""
+def _wanted(bundles: Sequence[QueryBundle], strings: Sequence[list[str]], given: bool) -> list[str]:
+    """List the strings that a model must embed, in order; ``given``: unless a bundle brings its embedding."""
     pairs = zip(bundles, strings, strict=True)
-    return [text for bundle, parts in pairs if place or bundle.embedding is None for text in parts]
+    return [text for bundle, parts in pairs if not given or bundle.embedding is None for text in parts]
 
 
 def _embed(model: BaseEmbedding, texts: Sequence[str], show_progress: bool) -> list[Any]:

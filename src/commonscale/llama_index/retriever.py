@@ -16,6 +16,7 @@ from llama_index.core.vector_stores.types import MetadataFilters
 
 from commonscale.core.calibration import Calibration
 from commonscale.core.types import IMAGE, TEXT, Modality
+from commonscale.core.unbounded import is_by_text
 from commonscale.llama_index.arguments import check_calibration, check_numbers
 from commonscale.llama_index.assembly import EmbedModel, Stores, as_embedding, assemble
 from commonscale.llama_index.batch import BatchRetriever
@@ -51,7 +52,7 @@ class StandardizedMultiModalRetriever(BatchRetriever):
     def __init__(
         self,
         *,
-        embed_model: EmbedModel,
+        embed_model: EmbedModel | None = None,
         image_embed_model: EmbedModel | None = None,
         text_store: Any = None,
         image_store: Any = None,
@@ -76,10 +77,11 @@ class StandardizedMultiModalRetriever(BatchRetriever):
         """Set up the retriever.
 
         Args:
-            embed_model: embeds questions; a LlamaIndex embedding or a Commonscale encoder.
+            embed_model: embeds questions; a LlamaIndex embedding or a Commonscale encoder. Not needed for a modality
+                that is searched by words (a retriever).
             image_embed_model: embeds questions for the image store, where it was built with another model.
-            text_store: vector store of texts: a LlamaIndex store, ``commonscale.index.FaissIndex``, or a core
-                ``Source``.
+            text_store: vector store of texts: a LlamaIndex store, ``commonscale.index.FaissIndex``, a core
+                ``Source``, or a retriever with scores, such as BM25Retriever (settings: see ``RetrieverSource``).
             image_store: vector store of images; without it, or without ``text_store``, one modality is ranked.
             store: one store of both, instead; each modality is searched in it by a filter of its own. In a store that
                 is not known (see ``score_kind``) that filter can only be on ``modality_key``: every node, texts too,
@@ -111,10 +113,11 @@ class StandardizedMultiModalRetriever(BatchRetriever):
         check_calibration(calibration)
         check_numbers(similarity_top_k, minimum, maximum)
         super().__init__(callback_manager=callback_manager, object_map=object_map, verbose=verbose)
-        text_model = as_embedding(embed_model)
-        same = image_embed_model is None or image_embed_model is embed_model
-        image_model = text_model if same else as_embedding(image_embed_model)
-        models: dict[Modality, BaseEmbedding] = {TEXT: text_model, IMAGE: image_model}
+        models: dict[Modality, BaseEmbedding] = {}
+        if embed_model is not None:
+            models = dict.fromkeys((TEXT, IMAGE), as_embedding(embed_model))
+        if image_embed_model is not None and image_embed_model is not embed_model:
+            models[IMAGE] = as_embedding(image_embed_model)
         stores = Stores(text_store, image_store, store, text_nodes, image_nodes, nodes, docstore, modalities)
         self._sources, self._search, self._embedder = assemble(
             stores, models, calibration, filters, modality_key, score_kind
@@ -166,7 +169,7 @@ class StandardizedMultiModalRetriever(BatchRetriever):
         """
         embedded = self._embedder.embed(as_bundles(questions), show_progress=show_progress)
         for modality, known in self._search.provenance.items():
-            if embedded and known.dimension is None:
+            if embedded and known.dimension is None and not is_by_text(self._sources[modality]):
                 dimension = len(embedded[0].vector_for(modality))
                 self._search.provenance[modality] = replace(known, dimension=dimension)
         return self._search.calibrate(embedded)

@@ -16,6 +16,7 @@ from commonscale.core.calibration import Provenance
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import InvalidInputError, SourceError
 from commonscale.core.types import IMAGE, Candidates, Hit, Modality, Question, Source
+from commonscale.core.unbounded import is_by_text, is_unbounded
 from commonscale.llama_index.catalog import NodeCatalog
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY
 
@@ -121,6 +122,16 @@ class CoreSource:
     def remote(self) -> bool:
         """Whether the wrapped source says that it asks another process."""
         return bool(getattr(self._source, "remote", False))
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether the wrapped source says that its scores are of another kind than cosines."""
+        return is_unbounded(self._source)
+
+    @property
+    def by_text(self) -> bool:
+        """Whether the wrapped source says that it searches by words."""
+        return is_by_text(self._source)
 
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Give the nodes of hits: their payloads (nodes or ``Document``s), or what the catalog has."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from llama_index.core.base.base_retriever import BaseRetriever
+
 from commonscale.core.cosines import SCORE_KINDS
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
@@ -13,6 +15,7 @@ from commonscale.llama_index.faiss_store import FaissMapSource, FaissSource
 from commonscale.llama_index.lancedb_store import open_lancedb
 from commonscale.llama_index.qdrant_store import open_qdrant
 from commonscale.llama_index.query_store import QuerySource
+from commonscale.llama_index.retriever_source import RetrieverSource, open_retriever
 from commonscale.llama_index.simple_store import SimpleSource
 from commonscale.llama_index.sources import CoreSource, EmbeddedSource, NodeSource, StoreOpener, StoreRequest
 
@@ -33,7 +36,8 @@ STORES: Mapping[str, StoreOpener] = MappingProxyType(
 def open_source(store: Any, request: StoreRequest) -> NodeSource:
     """Turn a vector store into a source of true cosines for one modality.
 
-    A store that is not in the table is asked through its ``query``; a core ``Source`` is taken as it is.
+    A store that is not in the table is asked through its ``query``; a core ``Source`` is taken as it is. A retriever
+    with scores can stand for a store of one modality.
 
     Args:
         store: the store.
@@ -49,6 +53,8 @@ def open_source(store: Any, request: StoreRequest) -> NodeSource:
     for cls in type(store).__mro__:
         if opener := STORES.get(cls.__name__):
             return opener(store, request)
+    if isinstance(store, (BaseRetriever, RetrieverSource)):
+        return open_retriever(store, request)
     if hasattr(store, "query") and hasattr(store, "stores_text"):
         if request.score_kind is None:
             raise UnknownScoreKindError(
