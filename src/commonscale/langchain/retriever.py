@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-from pydantic import Field, InstanceOf, PrivateAttr
 
 from commonscale.core.calibration import Calibration
-from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
-from commonscale.core.types import IMAGE, TEXT
+from commonscale.core.failures import FailurePolicy
+from commonscale.core.search import JointSearch
+from commonscale.core.types import Question
+from commonscale.langchain.connected import ConnectedRetriever
 from commonscale.langchain.documents import ranked_documents
-from commonscale.langchain.fields import refuse_unknown
-from commonscale.langchain.wiring import Settings, Wiring
-
-_KEPT = 8
-"""Wirings kept, one per filter: preparing a filter means looking at every document once."""
-
-_settings_of = attrgetter(*Settings._fields)
 
 
-class StandardizedMultiModalRetriever(BaseRetriever):
+class StandardizedMultiModalRetriever(ConnectedRetriever):
     """Retrieves text and images in one ranking, each put on a common scale by its modality's statistics.
 
     Give a store per modality, or one mixed store whose documents carry their modality in their metadata:
@@ -40,86 +32,10 @@ class StandardizedMultiModalRetriever(BaseRetriever):
     metadata hold ``commonscale_score``, ``commonscale_cosine`` and ``commonscale_modality``, and as
     ``commonscale_question`` a short hash of the question, which tells a ``SimilarityStandardizer`` whose cosine it is.
 
-    ``k``, ``minimum``, ``maximum``, ``raw`` and ``filter`` can also be given to ``invoke`` and its relatives, or
-    bound with ``bind``. Threads may share a retriever; a calibration that is swapped in serves the next search.
+    ``k``, ``minimum``, ``maximum``, ``raw``, ``filter`` and ``failures`` can also be given to ``invoke`` and its
+    relatives, or bound with ``bind``. Threads may share a retriever; a calibration that is swapped in serves the next
+    search.
     """
-
-    text_store: Any = None
-    """Store of the texts."""
-
-    image_store: Any = None
-    """Store of the images."""
-
-    store: Any = None
-    """One store of all modalities, in place of the two."""
-
-    embeddings: Any = None
-    """What questions are embedded with: LangChain embeddings or an encoder; by default each store's own."""
-
-    image_embeddings: Any = None
-    """What questions to the images are embedded with, if that differs."""
-
-    k: int = Field(default=10, ge=1)
-    """How many documents to return, of all modalities together."""
-
-    minimum: Mapping[str, int] | None = None
-    """At least this many documents of a modality, if it has them, such as ``{"image": 2}``."""
-
-    maximum: Mapping[str, int] | None = None
-    """At most this many documents of a modality."""
-
-    raw: bool = False
-    """Rank by raw cosine instead, for comparison; needs no calibration."""
-
-    modalities: Sequence[str] = (TEXT, IMAGE)
-    """The modalities of the mixed store."""
-
-    modality_key: str = "modality"
-    """Metadata key that holds a document's modality in the mixed store."""
-
-    modality_filters: Mapping[str, Any] | None = None
-    """Filters, in the mixed store's own form, that choose each modality's documents, in place of ``modality_key``."""
-
-    filter: Any = None
-    """Which documents may be found at all, in the store's own form: FAISS takes a dict or a function of the
-    metadata; InMemoryVectorStore, FaissIndex and sources a function of the document or a dict of values."""
-
-    id_key: str | Callable[[Document], str] | None = None
-    """Metadata key, or function of a document, that gives its id, for stores that do not return ids."""
-
-    score_kind: Any = None
-    """What an unknown store's scores mean (one of ``commonscale.SCORE_KINDS``, or a function from scores to
-    cosines), for all stores or by modality."""
-
-    calibration: InstanceOf[Calibration] | None = None
-    """The common scale: from ``calibrate`` or ``Calibration.load``."""
-
-    _wirings: tuple[Wiring, ...] = PrivateAttr(default=())
-
-    def __init__(self, **fields: Any) -> None:
-        """Connect the stores; nothing is searched or embedded yet.
-
-        Args:
-            **fields: the fields above.
-
-        Raises:
-            pydantic.ValidationError: if a field has a wrong type.
-            InvalidInputError: if a keyword names no field, or stores or embeddings are missing or cannot be used
-                together.
-            UnknownScoreKindError: if a store's scores have no known meaning.
-            CalibrationMismatchError: if the calibration belongs to another encoder, dimension or score kind.
-        """
-        refuse_unknown(type(self), fields)
-        super().__init__(**fields)
-        self._wired().search_with(self.calibration)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Assign a field; a calibration is checked at once."""
-        if name == "calibration":
-            if not isinstance(value, Calibration | None):
-                raise InvalidInputError(f"calibration must be a Calibration or None, got {type(value).__name__}")
-            self._wired().new_search(value)
-        super().__setattr__(name, value)
 
     def calibrate(self, questions: Sequence[str], show_progress: bool = False) -> Calibration:
         """Fit the common scale on unlabeled questions and use it from now on.
@@ -138,15 +54,26 @@ class StandardizedMultiModalRetriever(BaseRetriever):
             InvalidInputError: if there are no questions or no documents.
             MissingExtraError: if a progress bar is wanted and tqdm is missing.
         """
-        wiring = self._wired()
-        embedded = wiring.embedder.embed(questions, _bar if show_progress else lambda items: items)
-        calibration = wiring.new_search().calibrate(embedded)
+        embedded, search = self._asked(questions, show_progress)
+        calibration = search.calibrate(embedded)
         self.calibration = calibration
         return calibration
 
     async def acalibrate(self, questions: Sequence[str], show_progress: bool = False) -> Calibration:
-        """As ``calibrate``, in a thread."""
-        return await asyncio.to_thread(self.calibrate, questions, show_progress)
+        """As ``calibrate``, off the event loop: by the stores' asynchronous searches where they have them.
+
+        Questions are embedded in a thread: most models that run here block the loop in their asynchronous methods too.
+        """
+        embedded, search = await asyncio.to_thread(self._asked, questions, show_progress)
+        calibration = await search.acalibrate(embedded)
+        await asyncio.to_thread(setattr, self, "calibration", calibration)
+        return calibration
+
+    def _asked(self, questions: Sequence[str], show_progress: bool) -> tuple[list[Question], JointSearch]:
+        """Embed questions to calibrate with, and make the search for it."""
+        wiring = self._wired()
+        embedded = wiring.embedder.embed(questions, _bar if show_progress else lambda items: items)
+        return embedded, wiring.new_search(failures=self.failures)
 
     def retrieve_batch(
         self,
@@ -157,6 +84,7 @@ class StandardizedMultiModalRetriever(BaseRetriever):
         maximum: Mapping[str, int] | None = None,
         raw: bool | None = None,
         filter: Any = None,
+        failures: FailurePolicy | None = None,
     ) -> list[list[Document]]:
         """Retrieve for many questions with one batch search per modality.
 
@@ -166,9 +94,7 @@ class StandardizedMultiModalRetriever(BaseRetriever):
         Returns:
             The documents of each question, best first.
         """
-        wiring = self._wired(filter)
-        # The calibration is read once for all, so no ranking mixes two.
-        joint = wiring.search_with(self.calibration)
+        wiring, joint = self._joint(filter, failures)
         rankings = joint.search_batch(wiring.embedder.embed(questions), **self._choice(k, minimum, maximum, raw))
         return ranked_documents(questions, rankings)
 
@@ -181,10 +107,10 @@ class StandardizedMultiModalRetriever(BaseRetriever):
         maximum: Mapping[str, int] | None = None,
         raw: bool | None = None,
         filter: Any = None,
+        failures: FailurePolicy | None = None,
     ) -> list[list[Document]]:
         """As ``retrieve_batch``, without blocking the event loop."""
-        wiring = self._wired(filter)
-        joint = wiring.search_with(self.calibration)
+        wiring, joint = await self._ajoint(filter, failures)
         embedded = await wiring.embedder.aembed(questions)
         rankings = await joint.asearch_batch(embedded, **self._choice(k, minimum, maximum, raw))
         # Reading documents may take as long as a look into a docstore far away.
@@ -200,8 +126,11 @@ class StandardizedMultiModalRetriever(BaseRetriever):
         maximum: Mapping[str, int] | None = None,
         raw: bool | None = None,
         filter: Any = None,
+        failures: FailurePolicy | None = None,
     ) -> list[Document]:
-        found = self.retrieve_batch([query], k, minimum=minimum, maximum=maximum, raw=raw, filter=filter)
+        found = self.retrieve_batch(
+            [query], k, minimum=minimum, maximum=maximum, raw=raw, filter=filter, failures=failures
+        )
         return found[0]
 
     async def _aget_relevant_documents(
@@ -214,39 +143,12 @@ class StandardizedMultiModalRetriever(BaseRetriever):
         maximum: Mapping[str, int] | None = None,
         raw: bool | None = None,
         filter: Any = None,
+        failures: FailurePolicy | None = None,
     ) -> list[Document]:
-        found = await self.aretrieve_batch([query], k, minimum=minimum, maximum=maximum, raw=raw, filter=filter)
+        found = await self.aretrieve_batch(
+            [query], k, minimum=minimum, maximum=maximum, raw=raw, filter=filter, failures=failures
+        )
         return found[0]
-
-    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
-        """Name stores and embeddings for tracing."""
-        params = super()._get_ls_params(**kwargs)
-        stores = [s for s in (self.text_store, self.image_store, self.store) if s is not None]
-        embeddings = self._wired().embedder.by_modality.values()
-        params["ls_vector_store_provider"] = _names(stores)
-        params["ls_embedding_provider"] = _names(embeddings)
-        return params
-
-    def _choice(self, k: Any, minimum: Any, maximum: Any, raw: Any) -> dict[str, Any]:
-        given = {"k": k, "minimum": minimum, "maximum": maximum, "raw": raw}
-        return {name: getattr(self, name) if value is None else value for name, value in given.items()}
-
-    def _wired(self, filter: Any = None) -> Wiring:
-        """Give the wiring of the fields as they are now; a copied or changed retriever makes its own."""
-        settings = Settings._make(_settings_of(self))
-        if filter is not None:
-            settings = settings._replace(filter=filter)
-        known = self._wirings
-        for wiring in known:
-            if wiring.made_from(settings):
-                return wiring
-        wiring = Wiring(settings)
-        self._wirings = (wiring, *known)[:_KEPT]
-        return wiring
-
-
-def _names(objects: Any) -> str:
-    return ", ".join(dict.fromkeys(type(thing).__name__ for thing in objects))
 
 
 def _bar(questions: Sequence[str]) -> Any:

@@ -12,6 +12,7 @@ from langchain_core.embeddings import Embeddings
 from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
+from commonscale.core.failures import FailurePolicy
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality, Source
 from commonscale.langchain.questions import QuestionEmbedder, as_embeddings
@@ -67,21 +68,26 @@ class Wiring:
         pairs = zip(self._settings, settings, strict=True)
         return all(mine is theirs or (_is_plain(mine) and mine == theirs) for mine, theirs in pairs)
 
-    def search_with(self, calibration: Calibration | None) -> JointSearch:
-        """Give a search on this scale, which nobody may change: it is given again as long as the scale is the same.
+    def search_with(self, calibration: Calibration | None, failures: FailurePolicy) -> JointSearch:
+        """Give a search on this scale, which nobody may change: it is given again for the same scale and policy.
 
         Raises:
             CalibrationMismatchError: if the calibration belongs to another encoder, dimension or score kind.
         """
         # Read once and never changed in place: other threads, and copies of the retriever, may ask for another scale.
         latest = self._latest
-        if latest is None or latest.calibration is not calibration:
-            self._latest = latest = self.new_search(calibration)
+        if latest is None or not _is_for(latest, calibration, failures):
+            self._latest = latest = self.new_search(calibration, failures)
         return latest
 
-    def new_search(self, calibration: Calibration | None = None) -> JointSearch:
+    def is_ready(self, calibration: Calibration | None, failures: FailurePolicy) -> bool:
+        """Tell whether ``search_with`` asks no store anything."""
+        latest = self._latest
+        return latest is not None and _is_for(latest, calibration, failures)
+
+    def new_search(self, calibration: Calibration | None = None, failures: FailurePolicy | None = None) -> JointSearch:
         """Make a search, with the calibration checked against what is known of the stores now."""
-        return JointSearch(self.sources, calibration, provenance=self.provenance())
+        return JointSearch(self.sources, calibration, provenance=self.provenance(), failures=failures)
 
     def provenance(self) -> dict[Modality, Provenance]:
         """Say where each modality's cosines come from, as far as it is known now."""
@@ -107,6 +113,10 @@ class Wiring:
                 f"the {type(store).__name__} of modality {modality!r} was made with encoder {made_by!r}, but questions "
                 f"would be embedded with {asked_by!r}; load the encoder of the index"
             )
+
+
+def _is_for(search: JointSearch, calibration: Calibration | None, failures: FailurePolicy) -> bool:
+    return search.calibration is calibration and search.failures == failures
 
 
 def _is_plain(value: Any) -> bool:
