@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store_suite import faiss, lancedb, memory, qdrant
+from store_suite import faiss, lancedb, memory, milvus, qdrant
 from store_suite.kind import Kind
 
 KINDS: list[Kind] = [
@@ -10,4 +10,5 @@ KINDS: list[Kind] = [
     *faiss.KINDS,
     *qdrant.KINDS,
     *lancedb.KINDS,
+    *milvus.KINDS,
 ]

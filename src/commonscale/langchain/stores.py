@@ -19,6 +19,7 @@ from commonscale.langchain.distinct import DistinctSource
 from commonscale.langchain.faiss_store import FaissStoreSource
 from commonscale.langchain.lancedb_store import open_lancedb
 from commonscale.langchain.memory_store import InMemorySource
+from commonscale.langchain.milvus_store import open_milvus
 from commonscale.langchain.qdrant_store import open_qdrant
 from commonscale.langchain.scored_store import StoreFacts
 from commonscale.langchain.view import View
@@ -39,6 +40,7 @@ STORES: dict[str, Adapter] = {
     "MemoryIndex": _index_source,
     "QdrantVectorStore": open_qdrant,
     "LanceDB": open_lancedb,
+    "Milvus": open_milvus,
 }
 """Adapters by class name; subclasses of a class are served by its row. By name, so that nothing is imported."""
 

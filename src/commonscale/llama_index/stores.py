@@ -13,6 +13,7 @@ from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
 from commonscale.llama_index.faiss_store import FaissMapSource, FaissSource
 from commonscale.llama_index.lancedb_store import open_lancedb
+from commonscale.llama_index.milvus_store import open_milvus
 from commonscale.llama_index.qdrant_store import open_qdrant
 from commonscale.llama_index.query_store import QuerySource
 from commonscale.llama_index.retriever_source import RetrieverSource, open_retriever
@@ -27,6 +28,7 @@ STORES: Mapping[str, StoreOpener] = MappingProxyType(
         "MemoryIndex": EmbeddedSource,
         "QdrantVectorStore": open_qdrant,
         "LanceDBVectorStore": open_lancedb,
+        "MilvusVectorStore": open_milvus,
     }
 )
 """What opens a store, by the name of its class or of a class it derives from, so that none has to be imported.
