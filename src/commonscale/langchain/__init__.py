@@ -10,6 +10,7 @@ from commonscale.langchain.balancer import ModalityBalancer
 from commonscale.langchain.embeddings import CommonscaleEmbeddings
 from commonscale.langchain.messages import to_content_blocks
 from commonscale.langchain.retriever import StandardizedMultiModalRetriever
+from commonscale.langchain.retriever_source import RetrieverSource
 from commonscale.langchain.standardizer import SimilarityStandardizer
 from commonscale.langchain.stores import STORES
 
@@ -17,6 +18,7 @@ __all__ = [
     "STORES",
     "CommonscaleEmbeddings",
     "ModalityBalancer",
+    "RetrieverSource",
     "SimilarityStandardizer",
     "StandardizedMultiModalRetriever",
     "to_content_blocks",

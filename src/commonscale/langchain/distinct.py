@@ -11,7 +11,9 @@ import numpy as np
 
 from commonscale.core.attempts import store_name
 from commonscale.core.errors import SourceError
+from commonscale.core.probing import probe_of
 from commonscale.core.types import Candidates, Modality, Question, Source
+from commonscale.core.unbounded import is_by_text, is_unbounded
 
 
 class DistinctSource:
@@ -23,6 +25,8 @@ class DistinctSource:
 
     def __init__(self, source: Source, modality: Modality) -> None:
         self.source = source
+        if probe := probe_of(source):
+            self.probe = probe
         self.modality = modality
 
     @property
@@ -41,9 +45,24 @@ class DistinctSource:
         return bool(getattr(self.source, "concurrent", False))
 
     @property
+    def needs_check(self) -> bool:
+        """Whether it is checked before the first search: unless the source says that it need not be."""
+        return bool(getattr(self.source, "needs_check", True))
+
+    @property
     def remote(self) -> bool:
         """Whether it asks another process: if the source says so."""
         return bool(getattr(self.source, "remote", False))
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether scores are of another kind than cosines: if the source says so."""
+        return is_unbounded(self.source)
+
+    @property
+    def by_text(self) -> bool:
+        """Whether it searches by words: if the source says so."""
+        return is_by_text(self.source)
 
     @property
     def store_name(self) -> str:

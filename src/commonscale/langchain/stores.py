@@ -21,6 +21,7 @@ from commonscale.langchain.lancedb_store import open_lancedb
 from commonscale.langchain.memory_store import InMemorySource
 from commonscale.langchain.milvus_store import open_milvus
 from commonscale.langchain.qdrant_store import open_qdrant
+from commonscale.langchain.retriever_source import RetrieverSource, open_retriever
 from commonscale.langchain.scored_store import StoreFacts
 from commonscale.langchain.view import View
 from commonscale.langchain.wrapped_source import WrappedSource
@@ -53,8 +54,8 @@ def source_of(store: Any, view: View) -> Source:
     """Make one modality of a store a source of true cosines.
 
     Args:
-        store: a store of the table above, any object that already is a ``Source``, or, if the view names a score
-            kind, any vector store with ``similarity_search_with_score_by_vector`` or
+        store: a store of the table above, a retriever with scores, any object that already is a ``Source``, or, if the
+            view names a score kind, any vector store with ``similarity_search_with_score_by_vector`` or
             ``similarity_search_by_vector_with_relevance_scores``.
         view: which documents, and how they are named.
 
@@ -63,8 +64,8 @@ def source_of(store: Any, view: View) -> Source:
 
     Raises:
         UnknownScoreKindError: if nothing is known of the store's scores.
-        InvalidInputError: if it is no store (a path, a retriever), a bare FAISS index, which has vectors but no
-            documents, or a store that cannot be searched by vector.
+        InvalidInputError: if it is no store (a path, a retriever without scores), a bare FAISS index, which has vectors
+            but no documents, or a store that cannot be searched by vector.
     """
     source = _adapted(store, view)
     # Ids of the store's own are unique; those that the user names may stand for several documents.
@@ -82,6 +83,8 @@ def _adapted(store: Any, view: View) -> Source:
             f"LangChain FAISS store around it (FAISS(embeddings, index, docstore, index_to_docstore_id)), or a "
             f"commonscale.index.FaissIndex"
         )
+    if isinstance(store, (BaseRetriever, RetrieverSource)):
+        return WrappedSource(open_retriever(store, view), view)
     if callable(getattr(store, "search", None)) and not hasattr(store, "similarity_search"):
         return WrappedSource(store, view)
     _refuse_other_things(store)
@@ -100,11 +103,6 @@ def _adapted(store: Any, view: View) -> Source:
 
 
 def _refuse_other_things(store: Any) -> None:
-    if isinstance(store, BaseRetriever):
-        raise InvalidInputError(
-            f"a vector store is needed, got a {type(store).__name__}: this is a retriever; pass its vector store"
-            + (" (retriever.vectorstore)" if hasattr(store, "vectorstore") else "")
-        )
     if isinstance(store, (str, os.PathLike)):
         raise InvalidInputError(
             f"a vector store is needed, got {store!r}: if this is a path, open the index there with "

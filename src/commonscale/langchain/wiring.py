@@ -15,6 +15,7 @@ from commonscale.core.errors import EncoderMismatchError, InvalidInputError
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality, Source
+from commonscale.core.unbounded import is_by_text
 from commonscale.langchain.questions import QuestionEmbedder, as_embeddings
 from commonscale.langchain.stores import source_of
 from commonscale.langchain.view import IdKey, View
@@ -56,7 +57,8 @@ class Wiring:
         self._settings = tuple(copy.deepcopy(value) if _is_plain(value) else value for value in settings)
         self._stores = stores = _stores(settings)
         self.sources: dict[Modality, Source] = {m: source_of(s, _view(settings, m)) for m, s in stores.items()}
-        self.embedder = QuestionEmbedder({m: _embeddings(settings, m, s) for m, s in stores.items()})
+        by_vector = {m: s for m, s in stores.items() if not is_by_text(self.sources[m])}
+        self.embedder = QuestionEmbedder({m: _embeddings(settings, m, s) for m, s in by_vector.items()})
         for modality, store in stores.items():
             self._check_encoder(modality, store)
         self._latest: JointSearch | None = None
@@ -98,7 +100,7 @@ class Wiring:
         store = self._stores[modality]
         made_by = getattr(store, "encoder_fingerprint", None)
         dimension = getattr(source, "dimension", None)
-        asked_by = self.embedder.by_modality[modality]
+        asked_by = self.embedder.by_modality.get(modality)
         return Provenance(
             encoder_fingerprint=_fingerprint(asked_by) or made_by or _model_name(asked_by),
             dimension=getattr(store, "dimension", None) if dimension is None else dimension,
@@ -107,7 +109,7 @@ class Wiring:
 
     def _check_encoder(self, modality: Modality, store: Any) -> None:
         made_by = getattr(store, "encoder_fingerprint", None)
-        asked_by = _fingerprint(self.embedder.by_modality[modality])
+        asked_by = _fingerprint(self.embedder.by_modality.get(modality))
         if made_by is not None and asked_by is not None and made_by != asked_by:
             raise EncoderMismatchError(
                 f"the {type(store).__name__} of modality {modality!r} was made with encoder {made_by!r}, but questions "

@@ -12,7 +12,9 @@ from langchain_core.documents import Document
 
 from commonscale.core.attempts import store_name
 from commonscale.core.errors import SourceError
+from commonscale.core.probing import probe_of
 from commonscale.core.types import Candidates, Question, Source
+from commonscale.core.unbounded import is_by_text, is_unbounded
 from commonscale.langchain.documents import as_document
 from commonscale.langchain.view import View, equality_test
 
@@ -27,6 +29,8 @@ class WrappedSource:
 
     def __init__(self, source: Source, view: View) -> None:
         self.source = source
+        if probe := probe_of(source):
+            self.probe = probe
         self.view = view
         tests = [equality_test(c, "filter") for c in (view.modality_filter, view.filter) if c is not None]
         if view.modality_key is not None and view.modality_filter is None:
@@ -49,9 +53,24 @@ class WrappedSource:
         return bool(getattr(self.source, "concurrent", False))
 
     @property
+    def needs_check(self) -> bool:
+        """Whether it is checked before the first search: unless the source says that it need not be."""
+        return bool(getattr(self.source, "needs_check", True))
+
+    @property
     def remote(self) -> bool:
         """Whether it asks another process: if the source says so."""
         return bool(getattr(self.source, "remote", False))
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether scores are of another kind than cosines: if the source says so."""
+        return is_unbounded(self.source)
+
+    @property
+    def by_text(self) -> bool:
+        """Whether it searches by words: if the source says so."""
+        return is_by_text(self.source)
 
     @property
     def store_name(self) -> str:

@@ -36,6 +36,7 @@ def test_exports():
     assert sorted(commonscale.langchain.__all__) == [
         "CommonscaleEmbeddings",
         "ModalityBalancer",
+        "RetrieverSource",
         "STORES",
         "SimilarityStandardizer",
         "StandardizedMultiModalRetriever",
