@@ -142,6 +142,31 @@ def _retrying(kind: str, attempts: int, backoff: float) -> Any:
     )
 
 
+def opened(modality: Modality, store: Any, open_it: Callable[[], T]) -> T:
+    """Open one modality of a store.
+
+    Args:
+        modality: the modality.
+        store: the store, for messages.
+        open_it: opens it; this may ask a server for its settings.
+
+    Returns:
+        What was opened.
+
+    Raises:
+        SourceUnavailableError: if that fails in a passing way; other errors come as they are.
+    """
+    try:
+        return open_it()
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        raise SourceUnavailableError(
+            f"the {type(store).__name__} of modality {modality!r} cannot be opened: {described(error)}. Check that its "
+            f"server runs and can be reached, and try again"
+        ) from error
+
+
 def unavailable(
     source: Any, modality: Modality, error: BaseException, attempts: int, timeout: float | None
 ) -> SourceUnavailableError:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from langchain_core.embeddings import Embeddings
 
+from commonscale.core.attempts import opened
 from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
@@ -56,7 +58,9 @@ class Wiring:
         # A copy: a filter that is changed in place must not go on being served by what was made from the old one.
         self._settings = tuple(copy.deepcopy(value) if _is_plain(value) else value for value in settings)
         self._stores = stores = _stores(settings)
-        self.sources: dict[Modality, Source] = {m: source_of(s, _view(settings, m)) for m, s in stores.items()}
+        self.sources: dict[Modality, Source] = {
+            m: opened(m, s, partial(source_of, s, _view(settings, m))) for m, s in stores.items()
+        }
         by_vector = {m: s for m, s in stores.items() if not is_by_text(self.sources[m])}
         self.embedder = QuestionEmbedder({m: _embeddings(settings, m, s) for m, s in by_vector.items()})
         for modality, store in stores.items():

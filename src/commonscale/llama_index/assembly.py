@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores.types import MetadataFilters
 
+from commonscale.core.attempts import opened
 from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
+from commonscale.core.failures import FailurePolicy
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality
 from commonscale.core.unbounded import is_by_text
@@ -89,6 +92,7 @@ def assemble(
     filters: MetadataFilters | None,
     modality_key: str,
     score_kind: ScoreKindName | Mapping[Modality, ScoreKindName] | None,
+    failures: FailurePolicy | None = None,
 ) -> tuple[dict[Modality, NodeSource], JointSearch, QuestionEmbedder]:
     """Open every store and join them in one search.
 
@@ -99,6 +103,7 @@ def assemble(
         filters: metadata filters for every store.
         modality_key: metadata key that names a node's modality.
         score_kind: what the stores' scores are, for all or by modality; None where stores are known.
+        failures: what to do about stores that fail.
 
     Returns:
         The sources, the search over them, and what embeds its questions.
@@ -112,14 +117,14 @@ def assemble(
     for modality, (store, catalog) in stores.by_modality().items():
         kind = score_kind.get(modality) if isinstance(score_kind, Mapping) else score_kind
         request = StoreRequest(modality, stores.mixed is not None, catalog, filters, modality_key, kind)
-        sources[modality] = source = open_source(store, request)
+        sources[modality] = source = opened(modality, store, partial(open_source, store, request))
         provenance[modality] = source.provenance
         if is_by_text(source):
             continue
         used[modality] = model = _model(models, modality)
         provenance[modality] = _provenance(source.provenance, model, modality)
     embedder = QuestionEmbedder(used, models.get(TEXT))
-    return sources, JointSearch(sources, calibration, provenance=provenance), embedder
+    return sources, JointSearch(sources, calibration, provenance=provenance, failures=failures), embedder
 
 
 def _model(models: Mapping[Modality, BaseEmbedding], modality: Modality) -> BaseEmbedding:

@@ -83,7 +83,9 @@ class OneModalityRetriever(MultiModalRetriever):
     def _single(self, modality: Modality) -> JointSearch | None:
         """Give a search of one modality on the common scale; None if there is no store for it."""
         source = self._sources.get(modality)
-        return None if source is None else JointSearch({modality: source}, self._search.calibration)
+        if source is None:
+            return None
+        return JointSearch({modality: source}, self._search.calibration, failures=self._search.failures)
 
     async def _anodes(self, ranking: Ranking, bundle: QueryBundle) -> list[NodeWithScore]:
         # A docstore may lie behind a network.

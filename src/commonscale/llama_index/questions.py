@@ -12,11 +12,15 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import QueryBundle, QueryType
 from llama_index.core.utils import get_tqdm_iterable
 
+from commonscale.core.concurrency import amap_bounded
 from commonscale.core.dense import unit_rows
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.recorded import question_mark
 from commonscale.core.types import Modality, Question
 from commonscale.llama_index.embedding import CommonscaleEmbedding
+
+_AT_ONCE = 16
+"""Questions that are embedded concurrently by models without a batch method: a polite number of requests."""
 
 IMAGE_QUESTION = (
     "the question has an image ({path!r}), but only text questions can be calibrated and ranked: ask in words, "
@@ -168,7 +172,7 @@ def _embed(model: BaseEmbedding, texts: Sequence[str], show_progress: bool) -> l
 async def _aembed(model: BaseEmbedding, texts: Sequence[str]) -> list[Any]:
     if isinstance(model, CommonscaleEmbedding):
         return await model.aget_query_embedding_batch(texts) if texts else []
-    return list(await asyncio.gather(*(model.aget_query_embedding(text) for text in texts)))
+    return await amap_bounded(model.aget_query_embedding, texts, _AT_ONCE)
 
 
 def as_bundles(questions: Sequence[QueryType]) -> list[QueryBundle]:

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.indices import VectorStoreIndex
-from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
+from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from commonscale.core.calibration import Calibration
+from commonscale.core.failures import FailurePolicy
 from commonscale.core.types import IMAGE, TEXT, Modality
-from commonscale.core.unbounded import is_by_text
 from commonscale.llama_index.arguments import check_calibration, check_numbers
 from commonscale.llama_index.assembly import EmbedModel, Stores, as_embedding, assemble
-from commonscale.llama_index.batch import BatchRetriever
+from commonscale.llama_index.calibrated import CalibratedRetriever
 from commonscale.llama_index.catalog import NodeCatalog, NodeMap
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY
 from commonscale.llama_index.opening import settings_of
-from commonscale.llama_index.questions import as_bundles, bundle_mark
+from commonscale.llama_index.questions import bundle_mark
 from commonscale.llama_index.results import scored_nodes
 from commonscale.llama_index.sources import ScoreKindName
 
 
-class StandardizedMultiModalRetriever(BatchRetriever):
+class StandardizedMultiModalRetriever(CalibratedRetriever):
     """Ranks texts and images together, on a scale learned from unlabeled questions.
 
     Each store is searched for ``similarity_top_k`` hits with the question's embedding; scores become true
@@ -70,6 +68,7 @@ class StandardizedMultiModalRetriever(BatchRetriever):
         filters: MetadataFilters | None = None,
         modality_key: str = DEFAULT_MODALITY_KEY,
         score_kind: ScoreKindName | Mapping[Modality, ScoreKindName] | None = None,
+        failures: FailurePolicy | None = None,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
         verbose: bool = False,
@@ -100,6 +99,9 @@ class StandardizedMultiModalRetriever(BatchRetriever):
             modality_key: metadata key naming the modality of nodes whose class does not tell.
             score_kind: what the similarities of an unknown store are (a name of ``commonscale.SCORE_KINDS`` or a
                 function to cosines), for all stores or by modality.
+            failures: what to do about a store that is down or slow: how long to wait, how often to ask, and whether
+                to rank the other modality without it. Then every node says so in its metadata, under
+                ``commonscale_missing``. Failures raise by default; a server is asked up to three times.
             callback_manager: LlamaIndex's callbacks.
             object_map: what ``IndexNode``s point to.
             verbose: print what ``IndexNode``s lead to, as LlamaIndex does.
@@ -120,7 +122,7 @@ class StandardizedMultiModalRetriever(BatchRetriever):
             models[IMAGE] = as_embedding(image_embed_model)
         stores = Stores(text_store, image_store, store, text_nodes, image_nodes, nodes, docstore, modalities)
         self._sources, self._search, self._embedder = assemble(
-            stores, models, calibration, filters, modality_key, score_kind
+            stores, models, calibration, filters, modality_key, score_kind, failures
         )
         self.similarity_top_k = similarity_top_k
         self.minimum = minimum
@@ -142,41 +144,6 @@ class StandardizedMultiModalRetriever(BatchRetriever):
             InvalidInputError: if the index is another one, or its nodes cannot be told apart.
         """
         return cls(**settings_of(index, settings))
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """The common scale in use; assigning another takes effect with the next question."""
-        return self._search.calibration
-
-    @calibration.setter
-    def calibration(self, calibration: Calibration | None) -> None:
-        check_calibration(calibration)
-        self._search.calibration = calibration
-
-    def calibrate(self, questions: Sequence[QueryType], show_progress: bool = False) -> Calibration:
-        """Learn the common scale from unlabeled questions and use it from now on.
-
-        Args:
-            questions: questions as users ask them; better 100 or more. Each is embedded once per model, and
-                each store is searched in one batch.
-            show_progress: show a progress bar while embedding.
-
-        Returns:
-            The calibration; keep it with ``calibration.save(path)``.
-
-        Raises:
-            InvalidInputError: if there are no questions or no documents.
-        """
-        embedded = self._embedder.embed(as_bundles(questions), show_progress=show_progress)
-        for modality, known in self._search.provenance.items():
-            if embedded and known.dimension is None and not is_by_text(self._sources[modality]):
-                dimension = len(embedded[0].vector_for(modality))
-                self._search.provenance[modality] = replace(known, dimension=dimension)
-        return self._search.calibrate(embedded)
-
-    async def acalibrate(self, questions: Sequence[QueryType], show_progress: bool = False) -> Calibration:
-        """As ``calibrate``, in a thread."""
-        return await asyncio.to_thread(self.calibrate, questions, show_progress)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         question = self._embedder.embed([query_bundle])[0]
