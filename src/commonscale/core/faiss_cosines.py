@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +13,8 @@ from commonscale.core.dense import nearest, unit_rows
 from commonscale.core.errors import UnknownScoreKindError
 from commonscale.core.extras import require
 from commonscale.core.faiss_search import looks_at_a_part, restricted
-from commonscale.core.types import Floats, Vector
+from commonscale.core.probing import computed_probes, faiss_probes, no_probes
+from commonscale.core.types import Floats, Probe, Vector
 
 Rows: TypeAlias = npt.NDArray[np.int64]
 """Row numbers of an index, ascending."""
@@ -120,6 +122,34 @@ class FaissCosines:
         scores, rows = self._native.search(questions, min(k, size))
         kind = self.score_kind or self._metric()
         return [_sorted(row_scores, row_ids, kind) for row_scores, row_ids in zip(scores, rows, strict=True)]
+
+    def probe(self, questions: Vector, k: int, names: Callable[[Sequence[int]], Sequence[str]]) -> list[Probe]:
+        """Search as ``top`` does, and show the index's own numbers beside its vectors.
+
+        Args:
+            questions: as for ``top``.
+            k: as for ``top``.
+            names: gives the ids of rows.
+        """
+        size = self.count if self.rows is None else len(self.rows)
+        if size == 0:
+            return no_probes(questions)
+        if self._copy is not None:
+            rows = np.arange(self.count) if self.rows is None else self.rows
+            return computed_probes(self._copy, self._copy, names(rows.tolist()), questions, k)
+        scores, rows = self._native.search(questions, min(k, size))
+        found = list(zip(scores, rows, strict=True))
+        kind = self.score_kind or self._metric()
+        return faiss_probes(self.index, found, kind, self._hits, names, converted=not self._decodes)
+
+    def _hits(self, rows: Rows) -> Vector:
+        """Read the vectors of a few rows, ascending, wherever they are."""
+        faiss = require("faiss", "faiss")
+        if not isinstance(self.index, faiss.IndexIVF) and len(rows):
+            _check_readable(self.index, int(rows[0]), self._metric())
+            return np.stack([self.index.reconstruct(int(row)) for row in rows])
+        chunks = np.split(rows, np.flatnonzero(np.diff(rows // _CHUNK)) + 1)
+        return np.concatenate([self._vectors(chunk) for chunk in chunks])
 
     def _decoded_top(self, questions: Vector, k: int) -> list[tuple[Rows, Floats]]:
         found = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from commonscale.core.types import Candidates, Modality, Question
+from commonscale.core.types import Candidates, Modality, Probe, Question
 
 if TYPE_CHECKING:
     from commonscale.index.memory import MemoryIndex
@@ -27,6 +27,14 @@ class IndexSource:
     def __init__(self, index: MemoryIndex, modality: Modality) -> None:
         self.index = index
         self.modality = modality
+
+    needs_check: ClassVar[bool] = False
+    """Its numbers are cosines of unit vectors by construction, so it is verified on demand only."""
+
+    def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
+        """Show the cosines beside the stored vectors, for verifying on demand."""
+        found = self.search(questions, k)
+        return [Probe(c.ids, c.cosines, self.index.vectors(c.ids), "cosine") for c in found]
 
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Find the ``k`` documents closest to each question, in one FAISS call (see ``MemoryIndex.search``)."""

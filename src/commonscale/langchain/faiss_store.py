@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from commonscale.core.errors import SourceError
 from commonscale.core.faiss_cosines import FaissCosines, Rows
 from commonscale.core.question_vectors import question_rows
-from commonscale.core.types import Candidates, Question
+from commonscale.core.types import Candidates, Probe, Question
 from commonscale.langchain.view import View
 
 
@@ -58,6 +58,17 @@ class FaissStoreSource:
         snapshot = self._current()
         found = snapshot.cosines.top(question_rows(questions, self.view.modality, self.dimension), k)
         return [self._candidates(snapshot, rows.tolist(), cosines) for rows, cosines in found]
+
+    def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
+        """Show the index's own numbers beside its vectors, for the self-check."""
+        snapshot = self._current()
+        rows = question_rows(questions, self.view.modality, self.dimension)
+        return snapshot.cosines.probe(rows, k, lambda found: [snapshot.names[row] for row in found])
+
+    @property
+    def needs_check(self) -> bool:
+        """Whether a score kind was named; if not, metric and norms of the index are looked at anyway."""
+        return self.view.score_kind is not None
 
     def _candidates(self, snapshot: _Snapshot, rows: list[int], cosines: Any) -> Candidates:
         names, docstore = snapshot.names, snapshot.docstore

@@ -12,8 +12,9 @@ from langchain_core.documents import Document
 
 from commonscale.core.dense import nearest, unit_rows
 from commonscale.core.errors import InvalidInputError
+from commonscale.core.probing import computed_probes, no_probes
 from commonscale.core.question_vectors import question_rows
-from commonscale.core.types import Candidates, Question, Vector
+from commonscale.core.types import Candidates, Probe, Question, Vector
 from commonscale.langchain.view import View, equality_test
 
 
@@ -23,6 +24,7 @@ class _Snapshot:
 
     records: list[dict[str, Any]]
     vectors: list[Any]
+    searched: list[Any]
     documents: list[Document]
     ids: list[str]
     matrix: Vector
@@ -37,6 +39,7 @@ class InMemorySource:
 
     score_kind = "cosine"
     concurrent = True
+    needs_check = False
 
     def __init__(self, store: Any, view: View) -> None:
         self.store = store
@@ -60,6 +63,14 @@ class InMemorySource:
             Candidates([snapshot.ids[r] for r in best], values, [snapshot.documents[r] for r in best])
             for best, values in zip(rows.tolist(), cosines, strict=True)
         ]
+
+    def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
+        """Show the cosines beside the store's vectors, for verifying on demand."""
+        snapshot = self._current()
+        if not snapshot.ids:
+            return no_probes(questions)
+        rows = question_rows(questions, self.view.modality, snapshot.matrix.shape[1])
+        return computed_probes(snapshot.matrix, snapshot.searched, snapshot.ids, rows, k)
 
     def _current(self) -> _Snapshot:
         records = list(self.store.store.values())
@@ -86,7 +97,7 @@ class InMemorySource:
             matrix = unit_rows(own, "stored vector") if own else np.empty((0, 0), np.float32)
         except InvalidInputError as error:
             raise InvalidInputError(f"the vectors of modality {view.modality!r} cannot be searched: {error}") from error
-        return _Snapshot(records, vectors, documents, ids, matrix)
+        return _Snapshot(records, vectors, own, documents, ids, matrix)
 
 
 def _same(items: list[Any], others: list[Any]) -> bool:

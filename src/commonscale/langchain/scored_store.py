@@ -15,7 +15,8 @@ from commonscale.core.concurrency import amap_bounded, off_loop
 from commonscale.core.cosines import SCORE_KINDS, Converter, to_cosine
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.question_vectors import question_rows
-from commonscale.core.types import Candidates, Question
+from commonscale.core.types import Candidates, Probe, Question
+from commonscale.langchain.stored_vectors import stored_vectors
 from commonscale.langchain.view import View
 
 
@@ -89,6 +90,17 @@ class ScoredSource:
 
         answers = await amap_bounded(one, self._vectors(questions))
         return await off_loop(len(answers), lambda: [self._candidates(answer, k) for answer in answers])
+
+    def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
+        """Show the store's scores beside its vectors, for the self-check; without them if it keeps them back."""
+        ask = getattr(self.store, self.facts.method)
+        return [self._probe(ask(v, k=k, **self._arguments)) for v in self._vectors(questions)]
+
+    def _probe(self, answer: Sequence[tuple[Document, float]]) -> Probe:
+        documents = [document for document, _ in answer]
+        ids = [self.view.id_of(document, None) for document in documents]
+        scores = np.array([score for _, score in answer], np.float64)
+        return Probe(ids, scores, stored_vectors(self.store, documents), self.score_kind)
 
     def _vectors(self, questions: Sequence[Question]) -> list[list[float]]:
         vectors: list[list[float]] = question_rows(questions, self.view.modality).tolist()

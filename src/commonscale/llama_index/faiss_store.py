@@ -14,7 +14,7 @@ from commonscale.core.errors import SourceError
 from commonscale.core.extras import require
 from commonscale.core.faiss_cosines import FaissCosines, Rows
 from commonscale.core.question_vectors import question_rows
-from commonscale.core.types import Candidates, Hit, Question
+from commonscale.core.types import Candidates, Hit, Probe, Question
 from commonscale.llama_index.catalog import NodeCatalog, nodes_of
 from commonscale.llama_index.modality import modality_of
 from commonscale.llama_index.sources import StoreRequest, kind_name
@@ -60,6 +60,16 @@ class FaissSource:
         """Search one or many questions."""
         rows = question_rows(questions, self._request.modality, int(self._index.d))
         return [self._candidates(best, cosines) for best, cosines in self._current().top(rows, k)]
+
+    def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
+        """Show the index's own numbers beside its vectors, for the self-check; ids are the store's."""
+        rows = question_rows(questions, self._request.modality, int(self._index.d))
+        return self._current().probe(rows, k, self._store_ids)
+
+    @property
+    def needs_check(self) -> bool:
+        """Whether a score kind was named; if not, metric and norms of the index are looked at anyway."""
+        return self._request.score_kind is not None
 
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Give the nodes of hits."""

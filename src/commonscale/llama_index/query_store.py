@@ -21,10 +21,11 @@ from commonscale.core.concurrency import amap_bounded, off_loop
 from commonscale.core.cosines import to_cosine
 from commonscale.core.errors import SourceError, UnknownScoreKindError
 from commonscale.core.passing import is_passing
-from commonscale.core.types import Candidates, Hit, Question
+from commonscale.core.types import Candidates, Hit, Probe, Question
 from commonscale.llama_index.catalog import nodes_of
 from commonscale.llama_index.restriction import filters_of, watch_of
 from commonscale.llama_index.sources import ScoreKindName, StoreRequest, kind_name
+from commonscale.llama_index.stored_vectors import stored_vectors
 
 
 class QuerySource:
@@ -86,6 +87,10 @@ class QuerySource:
         self._aquery_works = True
         return await off_loop(len(questions), self._read, results)
 
+    def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
+        """Show the store's similarities beside its vectors, for the self-check; without them if it keeps them back."""
+        return [self._probe(self._store.query(self._query(question, k))) for question in questions]
+
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Give the nodes of hits."""
         if self._catalog is not None:
@@ -107,7 +112,11 @@ class QuerySource:
             filters=self._filters,
         )
 
-    def _candidates(self, result: VectorStoreQueryResult) -> Candidates:
+    def _probe(self, result: VectorStoreQueryResult) -> Probe:
+        ids, nodes, similarities = self._hits(result)
+        return Probe(ids, np.asarray(similarities, np.float64), stored_vectors(self._store, ids, nodes), self._kind)
+
+    def _hits(self, result: VectorStoreQueryResult) -> tuple[list[str], list[BaseNode] | None, list[float]]:
         nodes = None if result.nodes is None else list(result.nodes)
         ids = [node.node_id for node in nodes] if nodes is not None else list(result.ids or ())
         if result.similarities is None or len(result.similarities) != len(ids):
@@ -116,9 +125,13 @@ class QuerySource:
                 f"{type(self._store).__name__} returned {len(ids)} hits with {given} similarities; "
                 f"search it in a mode that scores its hits"
             )
+        return ids, nodes, result.similarities
+
+    def _candidates(self, result: VectorStoreQueryResult) -> Candidates:
+        ids, nodes, similarities = self._hits(result)
         if nodes is None and self._catalog is not None:
             ids, nodes = self._catalog.resolve(ids)
-        cosines = to_cosine(result.similarities, self._kind)
+        cosines = to_cosine(similarities, self._kind)
         order = np.argsort(-cosines, kind="stable").tolist()
         return Candidates([ids[i] for i in order], cosines[order], None if nodes is None else [nodes[i] for i in order])
 

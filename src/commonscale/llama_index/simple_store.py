@@ -15,8 +15,9 @@ from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 from commonscale.core.calibration import Provenance
 from commonscale.core.dense import nearest, unit_rows
 from commonscale.core.errors import InvalidInputError
+from commonscale.core.probing import computed_probes, no_probes
 from commonscale.core.question_vectors import question_rows
-from commonscale.core.types import Candidates, Hit, Modality, Question
+from commonscale.core.types import Candidates, Hit, Modality, Probe, Question
 from commonscale.llama_index.catalog import NodeCatalog, nodes_of
 from commonscale.llama_index.modality import modality_of, modality_of_metadata
 from commonscale.llama_index.sources import StoreRequest
@@ -29,6 +30,7 @@ class _Snapshot:
     ids: list[str]
     vectors: list[list[float]]
     metadata: dict[str, Any]
+    searched: list[list[float]]
     node_ids: list[str]
     nodes: list[BaseNode] | None
     matrix: npt.NDArray[np.float32]
@@ -41,6 +43,8 @@ class SimpleSource:
     search and again after nodes were added, replaced or deleted (seen by the identity of the lists). Cosines
     agree with those of the store within float32 rounding; equal ones keep the order of insertion.
     """
+
+    needs_check = False
 
     def __init__(self, store: SimpleVectorStore, request: StoreRequest) -> None:
         """Set up the source.
@@ -84,6 +88,14 @@ class SimpleSource:
             for best, values in zip(rows.tolist(), cosines, strict=True)
         ]
 
+    def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
+        """Show the cosines beside the store's vectors, for verifying on demand."""
+        content = self._content()
+        if not content.node_ids:
+            return no_probes(questions)
+        rows = question_rows(questions, self._request.modality, content.matrix.shape[1])
+        return computed_probes(content.matrix, content.searched, content.node_ids, rows, k)
+
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Give the nodes of hits."""
         return nodes_of(hits, self._catalog)
@@ -98,8 +110,9 @@ class SimpleSource:
             return known
         kept = [i for i, keep in enumerate(self._kept(ids, metadata)) if keep]
         node_ids, nodes = self._catalog.resolve([ids[i] for i in kept])
-        matrix = unit_rows([vectors[i] for i in kept], "stored vector") if kept else np.empty((0, 0), np.float32)
-        self._snapshot = snapshot = _Snapshot(ids, vectors, metadata, node_ids, nodes, matrix)
+        searched = [vectors[i] for i in kept]
+        matrix = unit_rows(searched, "stored vector") if kept else np.empty((0, 0), np.float32)
+        self._snapshot = snapshot = _Snapshot(ids, vectors, metadata, searched, node_ids, nodes, matrix)
         return snapshot
 
     def _kept(self, ids: list[str], metadata: dict[str, Any]) -> list[bool]:

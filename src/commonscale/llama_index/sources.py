@@ -15,13 +15,15 @@ from commonscale.core.attempts import store_name
 from commonscale.core.calibration import Provenance
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import InvalidInputError, SourceError
-from commonscale.core.types import IMAGE, Candidates, Hit, Modality, Question, Source
+from commonscale.core.probing import probe_of
+from commonscale.core.types import IMAGE, Candidates, Hit, Modality, Probe, Question, Source
 from commonscale.core.unbounded import is_by_text, is_unbounded
 from commonscale.llama_index.catalog import NodeCatalog
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY
 
 if TYPE_CHECKING:
     from commonscale.index.document import Document
+    from commonscale.index.source import IndexSource
 
 ScoreKindName: TypeAlias = str | Converter
 
@@ -108,6 +110,8 @@ class CoreSource:
         asearch = getattr(source, "asearch", None)
         if inspect.iscoroutinefunction(asearch):
             self.asearch = asearch
+        if probe := probe_of(source):
+            self.probe = probe
 
     def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
         """Search the wrapped source."""
@@ -117,6 +121,11 @@ class CoreSource:
     def concurrent(self) -> bool:
         """Whether the wrapped source says that it may be searched in a helping thread."""
         return bool(getattr(self._source, "concurrent", False))
+
+    @property
+    def needs_check(self) -> bool:
+        """Whether it is checked before the first search: unless the wrapped source says that it need not be."""
+        return bool(getattr(self._source, "needs_check", True))
 
     @property
     def remote(self) -> bool:
@@ -156,6 +165,7 @@ class EmbeddedSource:
     """Searches one modality of a ``FaissIndex``; only the hits that are kept become nodes."""
 
     concurrent = True
+    needs_check = False
 
     def __init__(self, index: Any, request: StoreRequest) -> None:
         """Set up the source.
@@ -169,13 +179,17 @@ class EmbeddedSource:
         """
         if request.filters is not None:
             raise InvalidInputError("commonscale's own index has no metadata filters; leave filters= out")
-        self._source: Source = index.source(request.modality)
+        self._source: IndexSource = index.source(request.modality)
         self._modality_key = request.modality_key
         self.provenance = Provenance(index.encoder_fingerprint, index.dimension, "cosine")
 
     def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
         """Search the modality."""
         return self._source.search(questions, k)
+
+    def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
+        """Show the cosines beside the stored vectors, for verifying on demand."""
+        return self._source.probe(questions, k)
 
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Turn documents into nodes."""
