@@ -10,7 +10,8 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Source
 from commonscale.langchain.table_store import table_source
 from commonscale.langchain.view import View
-from commonscale.stores.milvus import MilvusTable, is_local, text_literal
+from commonscale.stores.milvus import MilvusTable, text_literal
+from commonscale.stores.milvus_clients import is_local
 
 
 def open_milvus(store: Any, view: View) -> Source:

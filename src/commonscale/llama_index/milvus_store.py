@@ -12,7 +12,8 @@ from commonscale.llama_index.conditions import written
 from commonscale.llama_index.restriction import filters_of
 from commonscale.llama_index.sources import StoreRequest
 from commonscale.llama_index.table_store import NodeTableSource
-from commonscale.stores.milvus import MilvusTable, is_local, text_literal
+from commonscale.stores.milvus import MilvusTable, text_literal
+from commonscale.stores.milvus_clients import is_local
 
 
 def open_milvus(store: Any, request: StoreRequest) -> NodeTableSource:

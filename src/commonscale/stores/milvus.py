@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Vector
+from commonscale.stores.milvus_clients import serves_this_loop
 from commonscale.stores.table import Found
 
 _KINDS = {"COSINE": "cosine", "IP": "inner_product", "L2": "squared_l2"}
@@ -107,7 +107,7 @@ class MilvusTable:
 
     async def _asearch(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         settings = self._known
-        if settings is None or not await _serves_this_loop(self._aclient):
+        if settings is None or not await serves_this_loop(self._aclient):
             return await asyncio.to_thread(self.search, rows, k, with_vectors)
         arguments = self._arguments(settings, k, with_vectors)
         answers: list[Any] = []
@@ -189,23 +189,3 @@ class MilvusTable:
 def text_literal(value: str) -> str:
     """Write a text for a boolean expression of Milvus."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def is_local(client: Any) -> bool:
-    """Tell whether a client's server is Milvus Lite in this process."""
-    lite = sys.modules.get("milvus_lite.server_manager")
-    address = getattr(getattr(client, "_config", None), "address", None)
-    if lite is None or address is None:
-        return False
-    return any(address == f"127.0.0.1:{port}" for _, _, port in lite.server_manager_instance._servers.values())
-
-
-async def _serves_this_loop(aclient: Any) -> bool:
-    """Connect an asynchronous client, and tell whether its connection belongs to the running event loop.
-
-    The client keeps the connection of the first loop that used it, and finds connections by a loop's address in
-    memory, which later loops may have again. In any other loop than its own it fails.
-    """
-    handler = await aclient._get_connection()
-    channel = getattr(handler, "_async_channel", None)
-    return getattr(channel, "_loop", None) is asyncio.get_running_loop()
