@@ -213,12 +213,14 @@ def _check_sense(numbers: Floats) -> None:
 
 
 def _check_rising(numbers: Floats, treated: Floats) -> None:
-    order = np.argsort(numbers, kind="stable")
-    if treated.shape != numbers.shape or (np.diff(treated[order]) < 0).any():
-        raise InvalidInputError(
-            f"a treatment must turn scores into as many numbers that rise with them; it turned "
-            f"{numbers[:5].tolist()} into {treated[:5].tolist()}"
-        )
+    if treated.shape == numbers.shape and np.isfinite(treated).all():
+        order = np.argsort(numbers, kind="stable")
+        if (np.diff(treated[order]) >= 0).all():
+            return
+    raise InvalidInputError(
+        f"a treatment must turn scores into as many finite numbers that rise with them; it turned "
+        f"{numbers[:5].tolist()} into {treated.ravel()[:5].tolist()}"
+    )
 
 
 def _treatment(given: str | Treatment) -> Treatment:
