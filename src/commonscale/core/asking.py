@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from commonscale.core.attempts import described
 from commonscale.core.concurrency import amap_bounded, run_together
-from commonscale.core.errors import MissingModalityWarning, SourceError, SourceUnavailableError
+from commonscale.core.errors import MissingModalityWarning, SourceError, SourceUnavailableError, StoreCheckError
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.sources import checked_asearch, checked_search
 from commonscale.core.types import Candidates, Modality, Question, Source
@@ -71,8 +71,8 @@ def _outcome(
     try:
         return checked_search(source, questions, k, modality, failures)
     except SourceError as error:
-        if failures.on_failure == "raise":
-            raise
+        if failures.on_failure == "raise" or isinstance(error, StoreCheckError):
+            raise  # A store that is set up wrongly stays so: that is to be mended, not to be passed over.
         return error
 
 
@@ -82,8 +82,8 @@ async def _aoutcome(
     try:
         return await checked_asearch(source, questions, k, modality, failures)
     except SourceError as error:
-        if failures.on_failure == "raise":
-            raise
+        if failures.on_failure == "raise" or isinstance(error, StoreCheckError):
+            raise  # A store that is set up wrongly stays so: that is to be mended, not to be passed over.
         return error
 
 

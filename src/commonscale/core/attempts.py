@@ -136,7 +136,7 @@ def _retrying(kind: str, attempts: int, backoff: float) -> Any:
     tenacity = require("tenacity", "retries")
     return getattr(tenacity, kind)(
         stop=tenacity.stop_after_attempt(attempts),
-        wait=tenacity.wait_exponential_jitter(initial=backoff, max=_LONGEST_PAUSE, jitter=backoff),
+        wait=tenacity.wait_exponential(multiplier=backoff, max=_LONGEST_PAUSE) + tenacity.wait_random(0, backoff),
         retry=tenacity.retry_if_exception(is_passing),
         reraise=True,
     )

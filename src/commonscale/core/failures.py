@@ -33,7 +33,8 @@ class FailurePolicy:
         on_failure: ``"raise"`` raises a ``SourceError`` that says which source failed and why. ``"skip"`` ranks the
             other modalities without it and says so, in a ``MissingModalityWarning`` and in ``Ranking.missing``; if
             every modality fails it raises. This holds for sources that cannot be asked and for those whose answer
-            cannot be used (``SourceError``). Calibrating never skips.
+            cannot be used (``SourceError``), not for a store that is set up wrongly (``StoreCheckError``).
+            Calibrating never skips.
         backoff: seconds before the second attempt; each further pause is twice as long, up to 30 s, and every one
             is lengthened by up to ``backoff`` at random, so that many clients do not return at once. 0 never waits.
     """
