@@ -169,10 +169,20 @@ def test_searches_over_the_same_sources_share_their_checks() -> None:
     assert len(source.probed) == 2
 
 
-def test_a_policy_of_skipping_says_what_the_check_found() -> None:
+def test_a_store_that_is_set_up_wrongly_is_not_skipped() -> None:
     sources = {"text": Probed(), "image": Probed(modality="image", number=inverted)}
     search = JointSearch(sources, failures=FailurePolicy(on_failure="skip"))
-    with pytest.warns(MissingModalityWarning, match=r"without modality 'image'.*inverted"):
+    with pytest.raises(StoreCheckError, match="inverted"):
+        search.search(QUESTIONS[0], 3, raw=True)
+
+
+def test_a_store_that_is_down_at_its_check_fails_as_at_its_search() -> None:
+    class Down(Probed):
+        def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
+            raise ConnectionRefusedError("nobody there")
+
+    search = JointSearch({"text": Probed(), "image": Down(modality="image")}, failures=FailurePolicy(on_failure="skip"))
+    with pytest.warns(MissingModalityWarning, match="nobody there"):
         ranking = search.search(QUESTIONS[0], 3, raw=True)
     assert {hit.modality for hit in ranking} == {"text"}
 

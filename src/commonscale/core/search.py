@@ -17,7 +17,7 @@ from commonscale.core.questions import QuestionBank
 from commonscale.core.ranking import Quotas
 from commonscale.core.types import Modality, Question, Ranking, Source
 from commonscale.core.unbounded import refuse_mixed_raw
-from commonscale.core.verification import FirstUse, Verification, verify
+from commonscale.core.verification import FirstUse, Verification, dimension_of, verifiable, verify
 
 
 class JointSearch:
@@ -115,12 +115,24 @@ class JointSearch:
         Each is asked with random unit vectors and with vectors of the documents that these find.
 
         Args:
-            questions: tell the dimension of each modality's vectors, where the sources and the calibration do not.
+            questions: tell the dimension of each modality's vectors, where nothing else does (see ``dimensions``).
 
         Returns:
             A report by modality, and in words as a string; notes as well as errors.
         """
-        return verify(self.sources, self._dimensions(questions or ()))
+        asked = list(questions or ())[:1]
+        told = {m: len(question.vector_for(m)) for question in asked for m in verifiable(self.sources)}
+        return verify(self.sources, self.dimensions() | told)
+
+    def dimensions(self) -> dict[Modality, int | None]:
+        """Give the length of each verifiable source's vectors, None where neither it nor the calibration tells."""
+        scale = {} if self._calibration is None else self._calibration.modalities
+        found = {}
+        for modality, source in verifiable(self.sources).items():
+            calibrated = scale[modality].provenance.dimension if modality in scale else None
+            told = self.provenance.get(modality, Provenance()).dimension
+            found[modality] = dimension_of(source) or told or calibrated
+        return found
 
     async def averify(self, questions: Sequence[Question] | None = None) -> Verification:
         """As ``verify``, off the event loop."""
@@ -209,13 +221,6 @@ class JointSearch:
     def _guarded(self) -> dict[Modality, Source]:
         """Give the sources to ask: those not checked yet are before they are searched."""
         return self._first_use.guarded(self.sources)
-
-    def _dimensions(self, questions: Sequence[Question]) -> dict[Modality, int | None]:
-        known = {m: provenance.dimension for m, provenance in self.provenance.items()}
-        scale = self._calibration
-        if scale is not None:
-            known |= {m: s.provenance.dimension for m, s in scale.modalities.items() if s.provenance.dimension}
-        return known | {m: len(questions[0].vector_for(m)) for m in self.sources if questions}
 
     def _prepare(
         self,

@@ -16,6 +16,7 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT
+from commonscale.core.verification import WORDING, Verification
 from commonscale.langchain.fields import refuse_unknown
 from commonscale.langchain.wiring import Settings, Wiring
 
@@ -79,6 +80,9 @@ class ConnectedRetriever(BaseRetriever):
     """What to do about a store that is down or slow: how long to wait, how often to ask, and whether to rank the
     other modality without it. Then every document says so in ``metadata["commonscale_missing"]``."""
 
+    check: bool = True
+    """Whether each store is verified quickly before it is first searched (see ``verify``)."""
+
     calibration: InstanceOf[Calibration] | None = None
     """The common scale: from ``calibrate`` or ``Calibration.load``."""
 
@@ -108,6 +112,29 @@ class ConnectedRetriever(BaseRetriever):
                 raise InvalidInputError(f"calibration must be a Calibration or None, got {type(value).__name__}")
             self._wired().new_search(value)
         super().__setattr__(name, value)
+
+    def verify(self, questions: Sequence[str] = ()) -> Verification:
+        """Compare what the stores return with numpy's cosines, thoroughly (32 questions of 20 hits for each).
+
+        Each store is asked with random unit vectors and with vectors of the documents that these find. A quick form of
+        it runs before the first search of every store whose numbers are used or whose order may be wrong, and raises
+        ``StoreCheckError``.
+
+        Args:
+            questions: tell the length of the vectors where the stores do not; only the first is embedded.
+
+        Returns:
+            A report by modality: ``.ok``, and in words as a string; notes as well as errors.
+        """
+        wiring, joint = self._joint()
+        asked = list(questions)[:1]
+        if not asked and None in joint.dimensions().values():
+            asked = [WORDING]
+        return joint.verify(wiring.embedder.embed(asked) if asked else ())
+
+    async def averify(self, questions: Sequence[str] = ()) -> Verification:
+        """As ``verify``, off the event loop."""
+        return await asyncio.to_thread(self.verify, questions)
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         """Name stores and embeddings for tracing."""
@@ -140,7 +167,8 @@ class ConnectedRetriever(BaseRetriever):
         settings = self._settings(filter)
         wiring = self._known(settings)
         if wiring is None:
-            wiring = Wiring(settings)
+            checked = next((known.first_use for known in self._wirings if known.same_stores(settings)), None)
+            wiring = Wiring(settings, checked)
             self._wirings = (wiring, *self._wirings)[:_KEPT]
         return wiring
 

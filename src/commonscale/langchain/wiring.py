@@ -18,6 +18,7 @@ from commonscale.core.failures import FailurePolicy
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality, Source
 from commonscale.core.unbounded import is_by_text
+from commonscale.core.verification import FirstUse
 from commonscale.langchain.questions import QuestionEmbedder, as_embeddings
 from commonscale.langchain.stores import source_of
 from commonscale.langchain.view import IdKey, View
@@ -37,6 +38,7 @@ class Settings(NamedTuple):
     filter: Any
     id_key: IdKey | None
     score_kind: str | Converter | Mapping[Modality, str | Converter] | None
+    check: bool
 
 
 class Wiring:
@@ -45,10 +47,15 @@ class Wiring:
     Attributes:
         sources: one source per modality.
         embedder: embeds questions for all of them.
+        first_use: remembers which of them have been checked.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, first_use: FirstUse | None = None) -> None:
         """Connect stores and embeddings.
+
+        Args:
+            settings: the retriever's fields.
+            first_use: that of a wiring over the same stores, so that none is checked again for another filter.
 
         Raises:
             InvalidInputError: if there is no store, both kinds are given, or no embeddings are known.
@@ -66,6 +73,7 @@ class Wiring:
         for modality, store in stores.items():
             self._check_encoder(modality, store)
         self._latest: JointSearch | None = None
+        self.first_use = first_use or FirstUse(enabled=settings.check)
 
     def made_from(self, settings: Settings) -> bool:
         """Tell whether it was made from these settings: the same objects, or equal dicts and lists."""
@@ -73,6 +81,10 @@ class Wiring:
             return True
         pairs = zip(self._settings, settings, strict=True)
         return all(mine is theirs or (_is_plain(mine) and mine == theirs) for mine, theirs in pairs)
+
+    def same_stores(self, settings: Settings) -> bool:
+        """Tell whether only the filter differs from these settings."""
+        return self.made_from(settings._replace(filter=Settings._make(self._settings).filter))
 
     def search_with(self, calibration: Calibration | None, failures: FailurePolicy) -> JointSearch:
         """Give a search on this scale, which nobody may change: it is given again for the same scale and policy.
@@ -93,7 +105,9 @@ class Wiring:
 
     def new_search(self, calibration: Calibration | None = None, failures: FailurePolicy | None = None) -> JointSearch:
         """Make a search, with the calibration checked against what is known of the stores now."""
-        return JointSearch(self.sources, calibration, provenance=self.provenance(), failures=failures)
+        return JointSearch(
+            self.sources, calibration, provenance=self.provenance(), failures=failures, check=self.first_use
+        )
 
     def provenance(self) -> dict[Modality, Provenance]:
         """Say where each modality's cosines come from, as far as it is known now."""

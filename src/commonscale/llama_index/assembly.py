@@ -93,6 +93,7 @@ def assemble(
     modality_key: str,
     score_kind: ScoreKindName | Mapping[Modality, ScoreKindName] | None,
     failures: FailurePolicy | None = None,
+    check: bool = True,
 ) -> tuple[dict[Modality, NodeSource], JointSearch, QuestionEmbedder]:
     """Open every store and join them in one search.
 
@@ -104,6 +105,7 @@ def assemble(
         modality_key: metadata key that names a node's modality.
         score_kind: what the stores' scores are, for all or by modality; None where stores are known.
         failures: what to do about stores that fail.
+        check: whether each store is verified quickly before it is first searched.
 
     Returns:
         The sources, the search over them, and what embeds its questions.
@@ -124,7 +126,8 @@ def assemble(
         used[modality] = model = _model(models, modality)
         provenance[modality] = _provenance(source.provenance, model, modality)
     embedder = QuestionEmbedder(used, models.get(TEXT))
-    return sources, JointSearch(sources, calibration, provenance=provenance, failures=failures), embedder
+    search = JointSearch(sources, calibration, provenance=provenance, failures=failures, check=check)
+    return sources, search, embedder
 
 
 def _model(models: Mapping[Modality, BaseEmbedding], modality: Modality) -> BaseEmbedding:

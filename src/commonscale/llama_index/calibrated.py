@@ -13,11 +13,11 @@ from commonscale.core.failures import FailurePolicy, check_policy
 from commonscale.core.types import Question
 from commonscale.core.unbounded import is_by_text
 from commonscale.llama_index.arguments import check_calibration
-from commonscale.llama_index.batch import BatchRetriever
 from commonscale.llama_index.questions import as_bundles
+from commonscale.llama_index.verified import VerifiedRetriever
 
 
-class CalibratedRetriever(BatchRetriever):
+class CalibratedRetriever(VerifiedRetriever):
     """A retriever that learns the common scale from unlabeled questions."""
 
     @property

@@ -69,6 +69,7 @@ class StandardizedMultiModalRetriever(CalibratedRetriever):
         modality_key: str = DEFAULT_MODALITY_KEY,
         score_kind: ScoreKindName | Mapping[Modality, ScoreKindName] | None = None,
         failures: FailurePolicy | None = None,
+        check: bool = True,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
         verbose: bool = False,
@@ -102,6 +103,7 @@ class StandardizedMultiModalRetriever(CalibratedRetriever):
             failures: what to do about a store that is down or slow: how long to wait, how often to ask, and whether
                 to rank the other modality without it. Then every node says so in its metadata, under
                 ``commonscale_missing``. Failures raise by default; a server is asked up to three times.
+            check: whether each store is verified quickly before it is first searched (see ``verify``).
             callback_manager: LlamaIndex's callbacks.
             object_map: what ``IndexNode``s point to.
             verbose: print what ``IndexNode``s lead to, as LlamaIndex does.
@@ -122,7 +124,7 @@ class StandardizedMultiModalRetriever(CalibratedRetriever):
             models[IMAGE] = as_embedding(image_embed_model)
         stores = Stores(text_store, image_store, store, text_nodes, image_nodes, nodes, docstore, modalities)
         self._sources, self._search, self._embedder = assemble(
-            stores, models, calibration, filters, modality_key, score_kind, failures
+            stores, models, calibration, filters, modality_key, score_kind, failures, check
         )
         self.similarity_top_k = similarity_top_k
         self.minimum = minimum

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from commonscale.core.verification.check import check_source, verify
+from commonscale.core.verification.check import check_source, dimension_of, verifiable, verify
+from commonscale.core.verification.evidence import WORDING
 from commonscale.core.verification.first_use import FirstUse
 from commonscale.core.verification.report import Finding, StoreCheck, Verification
 
-__all__ = ["Finding", "FirstUse", "StoreCheck", "Verification", "check_source", "verify"]
+__all__ = [
+    "WORDING",
+    "Finding",
+    "FirstUse",
+    "StoreCheck",
+    "Verification",
+    "check_source",
+    "dimension_of",
+    "verifiable",
+    "verify",
+]

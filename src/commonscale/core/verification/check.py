@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from commonscale.core.types import Modality
+from commonscale.core.attempts import store_name
+from commonscale.core.probing import probe_of
+from commonscale.core.types import Modality, Source
+from commonscale.core.unbounded import is_by_text, is_unbounded
 from commonscale.core.verification.blind import check_blindly
 from commonscale.core.verification.evidence import THOROUGH, WORDING, Effort, Evidence, gather
 from commonscale.core.verification.matching import kind_name
@@ -37,33 +40,43 @@ def check_source(
     Raises:
         SourceError: if the source does not keep to the contract of ``probe``; a store's own errors come as they are.
     """
-    name = getattr(source, "store_name", None) or type(source).__name__
-    if getattr(source, "unbounded", False):
-        return StoreCheck(modality, unchecked=f"{name} returns scores of its own, which are not meant to be cosines")
-    if not callable(getattr(source, "probe", None)):
-        return StoreCheck(
-            modality, unchecked=f"{name} has no method probe(questions, k), which would show its numbers beside vectors"
-        )
+    obstacle = _obstacle(source)
+    if obstacle is not None:
+        return StoreCheck(modality, unchecked=obstacle)
     if dimension is None:
-        return StoreCheck(modality, unchecked=f"the dimension of the vectors of {name} is not known yet")
+        return StoreCheck(modality, unchecked=f"the dimension of the vectors of {store_name(source)} is not known yet")
     return judge(modality, gather(source, modality, dimension, effort, wording))
 
 
-def verify(sources: Mapping[Modality, Any], dimensions: Mapping[Modality, int | None]) -> Verification:
+def _obstacle(source: Any) -> str | None:
+    """Say why a source cannot be verified."""
+    name = store_name(source)
+    if is_unbounded(source):
+        return f"{name} returns scores of its own, which are not meant to be cosines"
+    if is_by_text(source):
+        return f"{name} searches by words, so that there are no vectors to compare with"
+    if probe_of(source) is None:
+        return f"{name} has no method probe(questions, k), which would show its numbers beside vectors"
+    return None
+
+
+def verify(sources: Mapping[Modality, Source], dimensions: Mapping[Modality, int | None]) -> Verification:
     """Check every source.
 
     Args:
         sources: one source per modality.
-        dimensions: lengths of their vectors, as far as they are known; else the source is asked.
+        dimensions: lengths of their vectors, as far as they are known.
     """
-    checks = []
-    for modality, source in sources.items():
-        dimension = dimensions.get(modality)
-        checks.append(check_source(source, modality, _dimension(source) if dimension is None else dimension))
-    return Verification(tuple(checks))
+    return Verification(tuple(check_source(source, m, dimensions.get(m)) for m, source in sources.items()))
 
 
-def _dimension(source: Any) -> int | None:
+def verifiable(sources: Mapping[Modality, Source]) -> dict[Modality, Source]:
+    """Choose the sources that show their numbers, and search by vectors for cosines."""
+    return {m: source for m, source in sources.items() if _obstacle(source) is None}
+
+
+def dimension_of(source: Any) -> int | None:
+    """Ask a source for the length of its vectors; None if it does not know."""
     own: int | None = getattr(source, "dimension", None)
     return getattr(getattr(source, "provenance", None), "dimension", None) if own is None else own
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from commonscale.core.errors import StoreCheckError
 from commonscale.core.types import Candidates, Modality, Question, Source
-from commonscale.core.verification.check import check_source
+from commonscale.core.verification.check import check_source, verifiable
 from commonscale.core.verification.evidence import QUICK, WORDING
 from commonscale.core.verification.report import NO_HITS
 
@@ -35,10 +35,7 @@ class FirstUse:
         """Whether a source must be checked before it is searched."""
         if not self._enabled or modality in self._done or not getattr(source, "needs_check", True):
             return False
-        # Scores of another kind, and searches by words, have no vectors to compare with.
-        if getattr(source, "unbounded", False) or getattr(source, "by_text", False):
-            return False
-        return callable(getattr(source, "probe", None))
+        return bool(verifiable({modality: source}))
 
     def check(self, source: Source, modality: Modality, questions: Sequence[Question]) -> None:
         """Check a source, unless that has been done.
