@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from chat_server import ChatServer, serve_chat
+from store_suite.fakes.fixtures import fake_elasticsearch_8 as fake_elasticsearch_8
+from store_suite.fakes.fixtures import fake_elasticsearch_9 as fake_elasticsearch_9
+from store_suite.fakes.fixtures import fake_opensearch as fake_opensearch
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store_suite import faiss, lancedb, memory, milvus, qdrant
+from store_suite import elasticsearch, faiss, lancedb, memory, milvus, opensearch, qdrant
 from store_suite.kind import Kind
 
 KINDS: list[Kind] = [
@@ -11,4 +11,6 @@ KINDS: list[Kind] = [
     *qdrant.KINDS,
     *lancedb.KINDS,
     *milvus.KINDS,
+    *elasticsearch.KINDS,
+    *opensearch.KINDS,
 ]

@@ -16,14 +16,17 @@ from langchain_core.retrievers import BaseRetriever
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
 from commonscale.langchain.distinct import DistinctSource
+from commonscale.langchain.elasticsearch_store import open_elasticsearch
 from commonscale.langchain.faiss_store import FaissStoreSource
 from commonscale.langchain.lancedb_store import open_lancedb
 from commonscale.langchain.memory_store import InMemorySource
 from commonscale.langchain.milvus_store import open_milvus
+from commonscale.langchain.opensearch_store import open_opensearch
 from commonscale.langchain.qdrant_store import open_qdrant
 from commonscale.langchain.retriever_source import RetrieverSource, open_retriever
 from commonscale.langchain.scored_store import StoreFacts
 from commonscale.langchain.view import View
+from commonscale.langchain.weaviate_store import open_weaviate
 from commonscale.langchain.wrapped_source import WrappedSource
 
 Adapter: TypeAlias = Callable[[Any, View], Source]
@@ -42,6 +45,10 @@ STORES: dict[str, Adapter] = {
     "QdrantVectorStore": open_qdrant,
     "LanceDB": open_lancedb,
     "Milvus": open_milvus,
+    "ElasticsearchStore": open_elasticsearch,
+    "AsyncElasticsearchStore": open_elasticsearch,
+    "OpenSearchVectorSearch": open_opensearch,
+    "WeaviateVectorStore": open_weaviate,
 }
 """Adapters by class name; subclasses of a class are served by its row. By name, so that nothing is imported."""
 

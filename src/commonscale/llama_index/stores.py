@@ -11,14 +11,17 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from commonscale.core.cosines import SCORE_KINDS
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
+from commonscale.llama_index.elasticsearch_store import open_elasticsearch
 from commonscale.llama_index.faiss_store import FaissMapSource, FaissSource
 from commonscale.llama_index.lancedb_store import open_lancedb
 from commonscale.llama_index.milvus_store import open_milvus
+from commonscale.llama_index.opensearch_store import open_opensearch
 from commonscale.llama_index.qdrant_store import open_qdrant
 from commonscale.llama_index.query_store import QuerySource
 from commonscale.llama_index.retriever_source import RetrieverSource, open_retriever
 from commonscale.llama_index.simple_store import SimpleSource
 from commonscale.llama_index.sources import CoreSource, EmbeddedSource, NodeSource, StoreOpener, StoreRequest
+from commonscale.llama_index.weaviate_store import open_weaviate
 
 STORES: Mapping[str, StoreOpener] = MappingProxyType(
     {
@@ -29,6 +32,9 @@ STORES: Mapping[str, StoreOpener] = MappingProxyType(
         "QdrantVectorStore": open_qdrant,
         "LanceDBVectorStore": open_lancedb,
         "MilvusVectorStore": open_milvus,
+        "ElasticsearchStore": open_elasticsearch,
+        "OpensearchVectorStore": open_opensearch,
+        "WeaviateVectorStore": open_weaviate,
     }
 )
 """What opens a store, by the name of its class or of a class it derives from, so that none has to be imported.
