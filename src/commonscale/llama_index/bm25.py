@@ -20,7 +20,7 @@ _STEMMING = threading.Lock()
 def is_bm25(retriever: Any) -> bool:
     """Tell whether a retriever is LlamaIndex's BM25Retriever, also a subclass of it that retrieves the same way."""
     known = bm25_class(retriever)
-    return known is not None and type(retriever)._retrieve is known._retrieve
+    return known is not None and definer(type(retriever), "_retrieve") is known
 
 
 def bm25_class(retriever: Any) -> Any:
@@ -29,6 +29,11 @@ def bm25_class(retriever: Any) -> Any:
         if cls.__name__ == "BM25Retriever" and cls.__module__.startswith("llama_index.retrievers.bm25"):
             return cls
     return None
+
+
+def definer(cls: type, method: str) -> type | None:
+    """Give the class that a method comes from; LlamaIndex's tracing makes a new object of it at every access."""
+    return next((base for base in cls.__mro__ if method in vars(base)), None)
 
 
 def bm25_asker(retriever: Any) -> WordAsker:

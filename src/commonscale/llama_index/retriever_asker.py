@@ -12,7 +12,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from commonscale.core.concurrency import amap_bounded
 from commonscale.core.errors import InvalidInputError, SourceError
 from commonscale.core.unbounded import Scored
-from commonscale.llama_index.bm25 import bm25_class
+from commonscale.llama_index.bm25 import bm25_class, definer
 
 Score: TypeAlias = str | Callable[[NodeWithScore], float]
 Deeper: TypeAlias = Callable[[BaseRetriever, int], BaseRetriever]
@@ -111,5 +111,5 @@ def truly_async(retriever: BaseRetriever) -> bool:
     if isinstance(retriever, QueryFusionRetriever):
         return all(truly_async(one) for one in retriever._retrievers)
     if isinstance(retriever, VectorIndexRetriever):
-        return type(retriever._vector_store).aquery is not BasePydanticVectorStore.aquery
-    return type(retriever)._aretrieve is not BaseRetriever._aretrieve
+        return definer(type(retriever._vector_store), "aquery") is not BasePydanticVectorStore
+    return definer(type(retriever), "_aretrieve") is not BaseRetriever

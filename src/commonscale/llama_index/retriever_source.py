@@ -126,13 +126,13 @@ def _check(retriever: Any, treatment: object, score_kind: object, score: object)
         raise InvalidInputError(f"a LlamaIndex retriever is needed, got {retriever!r}"[:300])
     if isinstance(retriever, MultiModalRetriever):
         raise InvalidInputError(f"{name} retrieves several modalities; pass the stores or retrievers of each instead")
-    if isinstance(retriever, QueryFusionRetriever) and str(getattr(retriever.mode, "value", "")) in _PER_QUESTION:
+    if isinstance(retriever, QueryFusionRetriever) and retriever.mode in _PER_QUESTION:
         raise InvalidInputError(
-            f"{name} in mode {retriever.mode.value!r} gives scores that are normalized per question, so they do not "
+            f"{name} in mode {_value(retriever.mode)!r} gives scores that are normalized per question, so they do not "
             f"tell a good question from a hopeless one and cannot be calibrated; pass one of its retrievers instead"
         )
     if isinstance(retriever, VectorIndexRetriever):
-        mode = str(getattr(retriever._vector_store_query_mode, "value", "default"))
+        mode = _value(retriever._vector_store_query_mode)
         if score_kind is not None and mode != "default":
             raise InvalidInputError(f"{name} in mode {mode!r} gives no function of the cosine; leave score_kind= out")
         if score_kind is None and treatment is None and score is None:
@@ -140,3 +140,7 @@ def _check(retriever: Any, treatment: object, score_kind: object, score: object)
                 f"{name} searches a {type(retriever._vector_store).__name__}, whose scores may be anything: pass that "
                 f"store itself (index.vector_store), or say what they are with score_kind="
             )
+
+
+def _value(mode: Any) -> str:
+    return str(getattr(mode, "value", mode))
