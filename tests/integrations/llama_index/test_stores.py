@@ -37,6 +37,7 @@ from commonscale.core.errors import (
     InvalidInputError,
     ScoreOutOfRangeError,
     SourceError,
+    StoreCheckError,
     UnknownScoreKindError,
 )
 from commonscale.llama_index import ModalityBalancer, StandardizedMultiModalRetriever
@@ -242,11 +243,11 @@ async def test_an_unknown_store_with_a_named_score_kind(world: World, kind: Any,
 
 def test_a_wrong_score_kind_is_noticed(world: World) -> None:
     store = OtherStore(world.text_nodes, world, lambda c: 2 - 2 * c)
-    retriever = StandardizedMultiModalRetriever(
-        text_store=store, embed_model=world.model, score_kind="cosine", raw=True, similarity_top_k=TEXTS
-    )
+    settings = {"embed_model": world.model, "score_kind": "cosine", "raw": True, "similarity_top_k": TEXTS}
+    with pytest.raises(StoreCheckError, match="numbers are 'squared_l2'"):
+        StandardizedMultiModalRetriever(text_store=store, **settings).retrieve(QUESTIONS[0])
     with pytest.raises(ScoreOutOfRangeError):
-        retriever.retrieve(QUESTIONS[0])
+        StandardizedMultiModalRetriever(text_store=store, check=False, **settings).retrieve(QUESTIONS[0])
 
 
 @pytest.mark.parametrize(
@@ -267,7 +268,13 @@ def test_a_mixed_unknown_store_is_asked_once_per_modality(world: World, given: A
 
     store = Flat(world.mixed_nodes, world)
     retriever = StandardizedMultiModalRetriever(
-        store=store, embed_model=world.model, score_kind="cosine", raw=True, filters=given, modality_key="kind"
+        store=store,
+        embed_model=world.model,
+        score_kind="cosine",
+        raw=True,
+        filters=given,
+        modality_key="kind",
+        check=False,
     )
     with pytest.warns(CommonscaleWarning, match="in this mixed Flat found none") as warned:
         assert retriever.retrieve(QUESTIONS[0]) == []
