@@ -13,6 +13,7 @@ from chat_server import ChatServer, serve_chat
 from store_suite.fakes.fixtures import fake_elasticsearch_8 as fake_elasticsearch_8
 from store_suite.fakes.fixtures import fake_elasticsearch_9 as fake_elasticsearch_9
 from store_suite.fakes.fixtures import fake_opensearch as fake_opensearch
+from store_suite.postgres import PostgresServer, serve_postgres
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,13 @@ def shared() -> Path:
 def chat_server() -> Iterator[ChatServer]:
     """A loopback chat server that records the requests it gets."""
     with serve_chat() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server with pgvector."""
+    with serve_postgres() as server:
         yield server
 
 

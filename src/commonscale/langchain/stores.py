@@ -22,6 +22,7 @@ from commonscale.langchain.lancedb_store import open_lancedb
 from commonscale.langchain.memory_store import InMemorySource
 from commonscale.langchain.milvus_store import open_milvus
 from commonscale.langchain.opensearch_store import open_opensearch
+from commonscale.langchain.postgres_store import open_pgvector, open_pgvectorstore
 from commonscale.langchain.qdrant_store import open_qdrant
 from commonscale.langchain.retriever_source import RetrieverSource, open_retriever
 from commonscale.langchain.scored_store import StoreFacts
@@ -43,6 +44,9 @@ STORES: dict[str, Adapter] = {
     "FaissIndex": _index_source,
     "MemoryIndex": _index_source,
     "QdrantVectorStore": open_qdrant,
+    "PGVectorStore": open_pgvectorstore,
+    "AsyncPGVectorStore": open_pgvectorstore,
+    "PGVector": open_pgvector,
     "LanceDB": open_lancedb,
     "Milvus": open_milvus,
     "ElasticsearchStore": open_elasticsearch,

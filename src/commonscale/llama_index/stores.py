@@ -16,6 +16,7 @@ from commonscale.llama_index.faiss_store import FaissMapSource, FaissSource
 from commonscale.llama_index.lancedb_store import open_lancedb
 from commonscale.llama_index.milvus_store import open_milvus
 from commonscale.llama_index.opensearch_store import open_opensearch
+from commonscale.llama_index.postgres_store import open_postgres
 from commonscale.llama_index.qdrant_store import open_qdrant
 from commonscale.llama_index.query_store import QuerySource
 from commonscale.llama_index.retriever_source import RetrieverSource, open_retriever
@@ -30,6 +31,7 @@ STORES: Mapping[str, StoreOpener] = MappingProxyType(
         "FaissMapVectorStore": FaissMapSource,
         "MemoryIndex": EmbeddedSource,
         "QdrantVectorStore": open_qdrant,
+        "PGVectorStore": open_postgres,
         "LanceDBVectorStore": open_lancedb,
         "MilvusVectorStore": open_milvus,
         "ElasticsearchStore": open_elasticsearch,
