@@ -11,8 +11,10 @@ PIP_FLAGS ?=
 PY := $(VENV)/bin/python
 RUNNABLE := $(VENV)/.runnable
 INSTALLED := $(VENV)/.installed
+MILVUS_VENV ?= $(VENV)-milvus
+MILVUS_INSTALLED := $(MILVUS_VENV)/.installed
 
-.PHONY: demo test test-unit test-oldest lint format bench clean help
+.PHONY: demo test test-milvus test-unit test-oldest lint format bench clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
@@ -26,6 +28,12 @@ $(RUNNABLE): pyproject.toml constraints.txt
 $(INSTALLED): $(RUNNABLE)
 	@echo "== Installing what the tests need into $(VENV): tools, and every vector store (once; some minutes)"
 	$(PY) -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+$(MILVUS_INSTALLED): pyproject.toml constraints.txt
+	@echo "== Installing LangChain's Milvus store, which wants another pymilvus than LlamaIndex's, into $(MILVUS_VENV) (once)"
+	$(PYTHON) -m venv $(MILVUS_VENV)
+	$(MILVUS_VENV)/bin/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[test-langchain-milvus]'
 	@touch $@
 
 demo: $(RUNNABLE)
@@ -42,6 +50,12 @@ lint: $(INSTALLED)
 test: lint
 	@echo "== Tests (pytest)"
 	$(PY) -m pytest
+	@$(MAKE) --no-print-directory test-milvus
+
+test-milvus: $(MILVUS_INSTALLED)
+	@echo "== Tests of LangChain's Milvus store (pytest)"
+	$(MILVUS_VENV)/bin/python -m pytest tests/integrations/stores/test_milvus_langchain.py \
+		tests/integrations/stores/test_behaviour.py -k "langchain-milvus or test_milvus_langchain"
 
 test-unit: $(INSTALLED)
 	$(PY) -m pytest tests/unit
@@ -61,4 +75,4 @@ bench: $(INSTALLED)
 	$(PY) benchmarks/calibration.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest
+	rm -rf $(VENV) $(VENV)-oldest $(MILVUS_VENV)

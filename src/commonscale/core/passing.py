@@ -87,6 +87,9 @@ _STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CODES = frozenset({"ABORTED", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
 """The same in gRPC."""
 
+_MILVUS_CODES = frozenset({2, 8})
+"""Codes of a MilvusException, which often has no cause: no connection, and too many requests."""
+
 
 def is_passing(error: BaseException) -> bool:
     """Tell whether an error is of the connection, or of a server that is down or busy, and not of the request.
@@ -129,6 +132,8 @@ def _by_status(error: Any) -> bool | None:
             status = getattr(holder, name, None)
             if isinstance(status, int) and status >= 400:
                 return status in _STATUSES
+    if _name(type(error)) == "pymilvus.MilvusException" and getattr(error, "code", None) in _MILVUS_CODES:
+        return True
     if any(_name(cls) == "grpc.RpcError" for cls in type(error).__mro__) and callable(getattr(error, "code", None)):
         return getattr(error.code(), "name", None) in _CODES
     return None
