@@ -283,6 +283,21 @@ def test_an_approximate_search_is_a_note_with_its_recall() -> None:
     assert "stored vectors did not find themselves" in str(found)
 
 
+def test_vectors_that_are_rounded_differently_each_time_are_the_same_vectors() -> None:
+    rng = np.random.default_rng(6)
+
+    class Rounding(Store):
+        def _one(self, q: Any, k: int) -> Probe:
+            probe = super()._one(q, k)
+            assert probe.vectors is not None
+            rounded = probe.vectors * (1 + 1e-7 * rng.standard_normal(probe.vectors.shape))
+            return Probe(probe.ids, probe.numbers, rounded.astype(np.float32), probe.kind)
+
+    found = check(Rounding(unit(), NUMBERS["cosine"], "cosine"))
+    assert found.recall == 1
+    assert found.findings == ()
+
+
 def test_fewer_hits_than_there_are_documents_is_approximate() -> None:
     found = check(Store(unit(), NUMBERS["cosine"], "cosine", seen=lambda asked: range(asked, asked + 5)))
     assert found.ok

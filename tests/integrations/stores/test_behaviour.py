@@ -209,6 +209,18 @@ def test_images_come_back_as_images(kind: Kind, open_kind: Any) -> None:
         assert [node.image_path for node in images] == [f"{ours.corpus[n.node_id].text}.png" for n in images]
 
 
+@over_layouts
+@over_kinds
+def test_verifying_finds_the_cosines_right(kind: Kind, layout: str, open_kind: Any) -> None:
+    report = open_kind(kind, layout, behaviour="verify").retriever().verify(list(QUESTIONS[:1]))
+    assert report.ok, str(report)
+    assert list(report) == ["text", "image"]
+    for check in report.values():
+        assert check.pairs > 0, str(check)
+        assert check.largest_difference == pytest.approx(0, abs=1e-3)
+        assert kind.recall < 1.0 or check.recall == 1.0, str(check)
+
+
 def test_every_skip_names_a_behavior() -> None:
     for kind in KINDS:
         assert set(kind.skips) <= set(BEHAVIOURS), kind.id

@@ -38,8 +38,7 @@ def check_neighbors(evidence: Evidence, noise: float, *, explained: bool) -> Nei
         noise: what is unsystematic in the store's numbers (root mean square), by which it may misjudge.
         explained: whether it is known already that the store does not order by cosine.
     """
-    seen = np.unique(np.concatenate([a.vectors for a in evidence.answers if a.vectors is not None]), axis=0)
-    seen = seen / np.linalg.norm(seen, axis=1, keepdims=True)
+    seen = _seen(evidence)
     margin = TOLERANCE + 2 * noise
     had, due = 0, 0
     for answer in evidence.answers:
@@ -71,6 +70,22 @@ def _approximate(evidence: Evidence, recall: float) -> tuple[Finding, ...]:
         f"num_candidates) if that is too little"
     )
     return (Finding("approximate", words, error=False),)
+
+
+def _seen(evidence: Evidence) -> Floats:
+    """Gather the different vectors of all hits, normalized.
+
+    Ids alone do not tell: chunks of one page may share theirs. Nor do vectors alone: a store that normalizes them as it
+    returns them may round them differently each time.
+    """
+    kept: dict[str, list[Floats]] = {}
+    for answer in evidence.answers:
+        for key, vector in zip(answer.ids, () if answer.vectors is None else answer.vectors, strict=True):
+            unit = vector / np.linalg.norm(vector)
+            known = kept.setdefault(key, [])
+            if all(float(unit @ other) < _ITSELF for other in known):
+                known.append(unit)
+    return np.array([vector for vectors in kept.values() for vector in vectors])
 
 
 def _share(answer: Answer, seen: Floats, k: int, margin: float) -> tuple[int, int]:
