@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from chat_server import ChatServer, serve_chat
+from store_suite.chroma import serve_chroma
 from store_suite.fakes.fixtures import fake_elasticsearch_8 as fake_elasticsearch_8
 from store_suite.fakes.fixtures import fake_elasticsearch_9 as fake_elasticsearch_9
 from store_suite.fakes.fixtures import fake_opensearch as fake_opensearch
@@ -37,6 +38,13 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server with pgvector."""
     with serve_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def chroma_server() -> Iterator[int]:
+    """The port of a Chroma server on loopback."""
+    with serve_chroma() as port:
+        yield port
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from store_suite import elasticsearch, faiss, lancedb, memory, milvus, opensearch, postgres, qdrant
+from store_suite import chroma, elasticsearch, faiss, lancedb, memory, milvus, opensearch, postgres, qdrant
 from store_suite.kind import Kind
 
 KINDS: list[Kind] = [
     *memory.KINDS,
     *faiss.KINDS,
     *qdrant.KINDS,
+    *chroma.KINDS,
     *postgres.KINDS,
     *lancedb.KINDS,
     *milvus.KINDS,

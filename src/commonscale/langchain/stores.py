@@ -15,6 +15,7 @@ from langchain_core.retrievers import BaseRetriever
 
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
+from commonscale.langchain.chroma_store import open_chroma
 from commonscale.langchain.distinct import DistinctSource
 from commonscale.langchain.elasticsearch_store import open_elasticsearch
 from commonscale.langchain.faiss_store import FaissStoreSource
@@ -44,6 +45,7 @@ STORES: dict[str, Adapter] = {
     "FaissIndex": _index_source,
     "MemoryIndex": _index_source,
     "QdrantVectorStore": open_qdrant,
+    "Chroma": open_chroma,
     "PGVectorStore": open_pgvectorstore,
     "AsyncPGVectorStore": open_pgvectorstore,
     "PGVector": open_pgvector,

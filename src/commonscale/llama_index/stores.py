@@ -11,6 +11,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from commonscale.core.cosines import SCORE_KINDS
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
+from commonscale.llama_index.chroma_store import open_chroma
 from commonscale.llama_index.elasticsearch_store import open_elasticsearch
 from commonscale.llama_index.faiss_store import FaissMapSource, FaissSource
 from commonscale.llama_index.lancedb_store import open_lancedb
@@ -31,6 +32,7 @@ STORES: Mapping[str, StoreOpener] = MappingProxyType(
         "FaissMapVectorStore": FaissMapSource,
         "MemoryIndex": EmbeddedSource,
         "QdrantVectorStore": open_qdrant,
+        "ChromaVectorStore": open_chroma,
         "PGVectorStore": open_postgres,
         "LanceDBVectorStore": open_lancedb,
         "MilvusVectorStore": open_milvus,
