@@ -33,8 +33,7 @@ def open_chroma(store: Any, view: View) -> Source:
             return store._collection
         except ValueError as error:
             raise SourceError(
-                f"the collection of this {type(store).__name__} store was deleted; make a new one with "
-                f"store.reset_collection(), and add the documents again"
+                f"the collection of this {type(store).__name__} store was deleted; make a new store and a new retriever"
             ) from error
 
     table = ChromaTable(collection, where_of(own, view.filter))
