@@ -34,8 +34,8 @@ def written(filters: MetadataFilters | None, write: Callable[[MetadataFilter], s
     if not parts:
         return None
     if filters.condition == FilterCondition.NOT:
-        return " AND ".join(f"NOT {part}" for part in parts)
-    return (" OR " if filters.condition == FilterCondition.OR else " AND ").join(parts)
+        return " and ".join(f"not {part}" for part in parts)
+    return (" or " if filters.condition == FilterCondition.OR else " and ").join(parts)
 
 
 def _written(one: MetadataFilter, write: Callable[[MetadataFilter], str]) -> str:

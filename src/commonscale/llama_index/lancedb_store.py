@@ -40,11 +40,10 @@ def open_lancedb(store: Any, request: StoreRequest) -> NodeTableSource:
     )
 
     def node(row_id: str, row: Row) -> BaseNode:
-        values = row.values()
-        metadata = values.get("metadata") or {}
+        metadata = row.value("metadata") or {}
         if metadata.get("_node_content"):
             return metadata_dict_to_node(metadata)
-        return _plain_node(row_id, values.get(store.text_key), metadata, values.get(store.doc_id_key))
+        return _plain_node(row_id, row.value(store.text_key), metadata, row.value(store.doc_id_key))
 
     # The client of LanceDB Cloud is a class of its own.
     remote = "Remote" in type(store.client).__name__

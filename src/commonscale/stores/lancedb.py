@@ -37,10 +37,9 @@ class Row(NamedTuple):
         """Give the row as a ``pyarrow.Table`` of its own."""
         return self.answer.slice(self.place, 1)
 
-    def values(self) -> dict[str, Any]:
-        """Give the row's columns by name."""
-        values: dict[str, Any] = self.table().to_pylist()[0]
-        return values
+    def value(self, name: str) -> Any:
+        """Give the value of one column; None if there is no such column."""
+        return self.answer[name][self.place].as_py() if name in self.answer.schema.names else None
 
 
 class LanceTable:
