@@ -84,10 +84,14 @@ class Bm25sIndex:
 
 
 class RankBm25Index:
-    """An index of the package rank-bm25: BM25Okapi, BM25L or BM25Plus."""
+    """An index of the package rank-bm25: BM25Okapi, BM25L or BM25Plus.
+
+    The package goes through all documents for every word of every question. Here each word that is asked for is scored
+    once, by the package, in the documents that hold it, and kept.
+    """
 
     def __init__(self, vectorizer: Any, tokenize: Callable[[str], Sequence[str]]) -> None:
-        """Wrap an index; where each word occurs is looked up once, so that a search need not go through all documents.
+        """Wrap an index.
 
         Args:
             vectorizer: the index.
@@ -95,10 +99,12 @@ class RankBm25Index:
         """
         self._vectorizer = vectorizer
         self._tokenize = tokenize
-        self._rows: dict[str, list[int]] = {}
+        self._documents = len(vectorizer.doc_freqs)
+        self._holders: dict[str, list[int]] = {}
         for row, counts in enumerate(vectorizer.doc_freqs):
             for word in counts:
-                self._rows.setdefault(word, []).append(row)
+                self._holders.setdefault(word, []).append(row)
+        self._kept: dict[str, tuple[Rows, Floats, float]] = {}
 
     @property
     def engine(self) -> str:
@@ -108,8 +114,26 @@ class RankBm25Index:
     def match(self, text: str) -> Matches:
         """Score the documents that share a word with a question."""
         words = list(self._tokenize(text))
-        occurrences = [self._rows[word] for word in dict.fromkeys(words) if word in self._rows]
-        if not occurrences:
-            return Matches(np.empty(0, np.intp), np.empty(0), len(words))
-        rows = np.unique(np.concatenate([np.asarray(rows, dtype=np.intp) for rows in occurrences]))
-        return Matches(rows, np.asarray(self._vectorizer.get_batch_scores(words, rows.tolist())), len(words))
+        scores = np.zeros(self._documents)
+        found = np.zeros(self._documents, dtype=bool)
+        for word in words:
+            if word in self._holders:
+                rows, above, elsewhere = self._scored(word)
+                scores += elsewhere
+                scores[rows] += above
+                found[rows] = True
+        rows = np.flatnonzero(found)
+        return Matches(rows, scores[rows], len(words))
+
+    def _scored(self, word: str) -> tuple[Rows, Floats, float]:
+        """Give the rows that hold a word, what it adds there, beyond what it adds elsewhere, and that."""
+        kept = self._kept.get(word)
+        if kept is None:
+            holders = self._holders[word]
+            here = np.asarray(self._vectorizer.get_batch_scores([word], holders), dtype=np.float64)
+            # Only BM25Plus gives something for a word that is not there: the same to every document.
+            outside = next((row for row, holder in enumerate([*holders, -1]) if row != holder), 0)
+            some = outside < self._documents
+            elsewhere = float(self._vectorizer.get_batch_scores([word], [outside])[0]) if some else 0.0
+            self._kept[word] = kept = (np.asarray(holders, dtype=np.intp), here - elsewhere, elsewhere)
+        return kept

@@ -37,10 +37,11 @@ from langchain_world import WordEmbeddings, add_to_memory
 from llama_world import FixedEmbedding, simple_store
 from sources import unit_rows
 
-WORDS = (
+DRAWN = (
     "dog cat bus train child beach snow mountain river street rides jumps sits swims walks sleeps red blue brown "
     "small wooden muddy naïve straße 東京 ñandú over under near beside behind"
-).split()  # noqa: SIM905
+)
+WORDS = DRAWN.split()
 DIMENSION = 8
 TEXTS, IMAGES, ASKED = 60, 25, 40
 
