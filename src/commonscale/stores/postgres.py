@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, StatementError
 
 from commonscale.core.errors import InvalidInputError, SourceError, UnknownScoreKindError
 from commonscale.core.types import Vector
@@ -113,12 +113,12 @@ class PostgresTable:
             return [self._answer(ask, catalog, row) for row in rows]
         except (OperationalError, InterfaceError):
             raise
-        except DBAPIError as error:
-            if error.connection_invalidated:
+        except StatementError as error:
+            if getattr(error, "connection_invalidated", False):
                 raise
             raise SourceError(
-                f"PostgreSQL refuses the search of {self._layout.name}: {str(error.orig).strip()}; check the filter, "
-                f"and whether the values under its keys are of one type"
+                f"PostgreSQL refuses the search of {self._layout.name}: {str(error.orig).strip()}; check the filter: "
+                f"its values for quotes and colons, the metadata under its keys for values of different types"
             ) from error
 
     def _answer(self, ask: _Ask, catalog: Catalog, row: Vector) -> list[Any]:

@@ -33,6 +33,7 @@ from commonscale.core.errors import (
     InvalidInputError,
     SourceError,
     SourceUnavailableError,
+    StoreCheckError,
     UnknownScoreKindError,
 )
 from commonscale.langchain import StandardizedMultiModalRetriever as ForLangChain
@@ -201,6 +202,21 @@ def test_the_old_class_of_langchain_community_needs_its_score_kind() -> None:
     with pytest.raises(UnknownScoreKindError, match="pass score_kind="):
         source_of(PGVector(), View("text"))
     assert source_of(PGVector(), View("text", score_kind="cosine_distance"))
+
+
+@pytest.mark.parametrize(("strategy", "family"), [("EUCLIDEAN", "vector_l2_ops"), ("INNER_PRODUCT", "vector_ip_ops")])
+def test_vectors_of_other_norms_under_such_an_index_are_noticed(
+    strategy: str, family: str, place: Place, corpus: Corpus
+) -> None:
+    store = postgres.lc_make(strategy)(place, corpus.of("text"))
+    settings = {"embeddings": forms.lc_embeddings(questions=corpus.vectors), "raw": True, "k": 5}
+    # Without the index the order is that of the cosine: nothing is wrong.
+    fine = ForLangChain(text_store=store, **settings)
+    assert [document.id for document in fine.invoke(QUESTIONS[0])] == corpus.nearest(0, 5, "text")
+    assert fine.verify().ok
+    sql(place, f'CREATE INDEX ON "SCHEMA".items USING hnsw (embedding {family})')
+    with pytest.raises(StoreCheckError, match="norm"):
+        ForLangChain(text_store=store, **settings).invoke(QUESTIONS[0])
 
 
 # --- approximate indexes ----------------------------------------------------------------------------------------------
@@ -374,11 +390,19 @@ def test_filters_that_the_store_does_not_know_are_refused(place: Place, corpus: 
         li_source(store, filters=MetadataFilters(filters=EVEN.filters, condition=FilterCondition.NOT))
 
 
-def test_a_filter_that_the_server_refuses_is_named(place: Place, corpus: Corpus) -> None:
+@pytest.mark.parametrize(
+    ("value", "operator", "words"),
+    [(3, FilterOperator.GT, "invalid input syntax"), ("it's", FilterOperator.EQ, "syntax error"),
+     ("a :b", FilterOperator.EQ, "bind parameter 'b'")],
+    ids=["type", "quote", "colon"],
+)  # fmt: skip
+def test_a_filter_that_the_server_refuses_is_named(
+    value: Any, operator: FilterOperator, words: str, place: Place, corpus: Corpus
+) -> None:
     store = postgres.li_make()(place, corpus.items)
-    number = MetadataFilters(filters=[MetadataFilter(key="modality", value=3, operator=FilterOperator.GT)])
-    with pytest.raises(SourceError, match=r"PostgreSQL refuses the search of .*invalid input syntax.*check the filter"):
-        li_source(store, filters=number).search(questions_of(corpus)[:1], 3)
+    filters = MetadataFilters(filters=[MetadataFilter(key="modality", value=value, operator=operator)])
+    with pytest.raises(SourceError, match=rf"PostgreSQL refuses the search of .*{words}(?s:.*)check the filter"):
+        li_source(store, filters=filters).search(questions_of(corpus)[:1], 3)
 
 
 # --- event loops and connections ------------------------------------------------------------------------------------
