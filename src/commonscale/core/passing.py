@@ -125,11 +125,18 @@ def _name(cls: type) -> str:
     return f"{cls.__module__.partition('.')[0]}.{cls.__name__}"
 
 
+def _attribute(holder: Any, name: str) -> Any:
+    try:
+        return getattr(holder, name, None)
+    except Exception:  # noqa: BLE001 (properties of some errors read arguments that they may not have)
+        return None
+
+
 def _by_status(error: Any) -> bool | None:
     """Judge by the server's reply, if the error holds one."""
-    for holder in (error, getattr(error, "response", None)):
+    for holder in (error, _attribute(error, "response")):
         for name in ("status_code", "status"):
-            status = getattr(holder, name, None)
+            status = _attribute(holder, name)
             if isinstance(status, int) and status >= 400:
                 return status in _STATUSES
     if _name(type(error)) == "pymilvus.MilvusException" and getattr(error, "code", None) in _MILVUS_CODES:
