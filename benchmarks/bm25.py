@@ -26,7 +26,7 @@ from rank_bm25 import BM25Okapi  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
 
-from commonscale.core.unbounded import TREATMENTS
+from commonscale.core.treatments import TREATMENTS
 from commonscale.stores.bm25 import Bm25sIndex, RankBm25Index, WordIndex
 
 Matrix: TypeAlias = npt.NDArray[np.float64]

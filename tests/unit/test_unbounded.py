@@ -13,7 +13,7 @@ from commonscale.core.errors import (
     UnknownScoreKindError,
 )
 from commonscale.core.sources import check_candidates
-from commonscale.core.unbounded import TREATMENTS, Meaning, Scored, best_places
+from commonscale.core.treatments import TREATMENTS, Meaning, Scored, best_places
 from sources import ArraySource, unit_rows
 
 QUESTION = Question("four words are here")

@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 
 from commonscale.core.concurrency import ASKED_AT_ONCE
 from commonscale.core.errors import InvalidInputError, SourceError
-from commonscale.core.unbounded import Scored
+from commonscale.core.treatments import Scored
 from commonscale.stores.bm25 import RankBm25Index
 from commonscale.stores.retrieved import WordAsker
 

@@ -8,8 +8,8 @@ from langchain_core.retrievers import BaseRetriever
 
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import InvalidInputError
+from commonscale.core.treatments import BM25_TREATMENT, Meaning, Treatment
 from commonscale.core.types import TEXT
-from commonscale.core.unbounded import BM25_TREATMENT, Meaning, Treatment
 from commonscale.langchain.retriever_asker import Deeper, RetrieverAsker, Score, bm25_asker, is_bm25
 from commonscale.langchain.view import View
 from commonscale.stores.retrieved import Asker, RetrievedSource
@@ -23,7 +23,7 @@ class RetrieverSource(RetrievedSource):
     does the same as passing ``RetrieverSource(BM25Retriever...)``; the class is needed for its settings, and for
     retrievers whose documents carry their score in metadata. The modality gets its own statistics, as every other.
     Scores of a retriever for which no ``score_kind`` is named stand in place of cosines, treated so that questions can
-    be compared (see ``commonscale.core.unbounded``): ``commonscale_cosine`` is then such a score.
+    be compared (see ``commonscale.core.treatments``): ``commonscale_cosine`` is then such a score.
 
     A ``BM25Retriever`` gives documents without scores: they are taken from its index, so that any number of hits can
     be had; a document that shares no word with the question is no hit. Every other retriever is asked by ``invoke`` and
@@ -45,7 +45,7 @@ class RetrieverSource(RetrievedSource):
         Args:
             retriever: the retriever.
             score: where the score of a document is: a metadata key, or a function of the document.
-            treatment: how scores are made comparable: a name of ``commonscale.core.unbounded.TREATMENTS``, or a
+            treatment: how scores are made comparable: a name of ``commonscale.core.treatments.TREATMENTS``, or a
                 function of the scores and the number of the question's words. By default BM25 has
                 ``"log_per_root_word"``, and other scores stay as they are (``"raw"``).
             score_kind: what the scores are, if they are functions of cosines (see ``commonscale.SCORE_KINDS``).

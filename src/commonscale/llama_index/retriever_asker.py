@@ -11,7 +11,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from commonscale.core.concurrency import amap_bounded
 from commonscale.core.errors import InvalidInputError, SourceError
-from commonscale.core.unbounded import Scored
+from commonscale.core.treatments import Scored
 from commonscale.llama_index.bm25 import bm25_class, definer
 
 Score: TypeAlias = str | Callable[[NodeWithScore], float]

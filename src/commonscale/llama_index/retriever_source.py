@@ -11,8 +11,8 @@ from llama_index.core.schema import BaseNode
 
 from commonscale.core.calibration import Provenance
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
+from commonscale.core.treatments import BM25_TREATMENT, Meaning, Treatment
 from commonscale.core.types import Hit
-from commonscale.core.unbounded import BM25_TREATMENT, Meaning, Treatment
 from commonscale.llama_index.bm25 import bm25_asker, is_bm25, node_of
 from commonscale.llama_index.retriever_asker import Deeper, RetrieverAsker, Score
 from commonscale.llama_index.sources import ScoreKindName, StoreRequest
@@ -29,7 +29,7 @@ class RetrieverSource(RetrievedSource):
 
     does the same as passing ``RetrieverSource(BM25Retriever...)``; the class is needed only for its settings. The
     modality gets its own statistics, as every other. Scores of a retriever for which no ``score_kind`` is named stand
-    in place of cosines, treated so that questions can be compared (see ``commonscale.core.unbounded``):
+    in place of cosines, treated so that questions can be compared (see ``commonscale.core.treatments``):
     ``commonscale_cosine`` is then such a score.
 
     A ``BM25Retriever`` is asked through its index, so that any number of hits can be had; a node that shares no word
@@ -51,7 +51,7 @@ class RetrieverSource(RetrievedSource):
 
         Args:
             retriever: the retriever.
-            treatment: how scores are made comparable: a name of ``commonscale.core.unbounded.TREATMENTS``, or a
+            treatment: how scores are made comparable: a name of ``commonscale.core.treatments.TREATMENTS``, or a
                 function of the scores and the number of the question's words. By default BM25 has
                 ``"log_per_root_word"``, and other scores stay as they are (``"raw"``).
             score_kind: what the scores are, if they are functions of cosines (see ``commonscale.SCORE_KINDS``).

@@ -7,8 +7,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from commonscale.core.treatments import Meaning, Scored, best_places
 from commonscale.core.types import Candidates, Question
-from commonscale.core.unbounded import Meaning, Scored, best_places, words_of
+from commonscale.core.unbounded import words_of
 from commonscale.stores.bm25 import WordIndex
 
 
