@@ -14,6 +14,7 @@ from store_suite.chroma import serve_chroma
 from store_suite.fakes.fixtures import fake_elasticsearch_8 as fake_elasticsearch_8
 from store_suite.fakes.fixtures import fake_elasticsearch_9 as fake_elasticsearch_9
 from store_suite.fakes.fixtures import fake_opensearch as fake_opensearch
+from store_suite.fakes.fixtures import fake_weaviate as fake_weaviate
 from store_suite.postgres import PostgresServer, serve_postgres
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store_suite import chroma, elasticsearch, faiss, lancedb, memory, milvus, opensearch, postgres, qdrant
+from store_suite import chroma, elasticsearch, faiss, lancedb, memory, milvus, opensearch, postgres, qdrant, weaviate
 from store_suite.kind import Kind
 
 KINDS: list[Kind] = [
@@ -15,4 +15,5 @@ KINDS: list[Kind] = [
     *milvus.KINDS,
     *elasticsearch.KINDS,
     *opensearch.KINDS,
+    *weaviate.KINDS,
 ]

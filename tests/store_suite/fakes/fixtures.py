@@ -9,6 +9,7 @@ import pytest
 from store_suite.fakes.elasticsearch import FakeElasticsearch
 from store_suite.fakes.http import serve
 from store_suite.fakes.opensearch import FakeOpenSearch
+from store_suite.fakes.weaviate import FakeWeaviate, serve_weaviate
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,10 @@ def fake_opensearch() -> Iterator[str]:
     """The URL of a fake OpenSearch."""
     with serve(FakeOpenSearch()) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def fake_weaviate() -> Iterator[FakeWeaviate]:
+    """A fake Weaviate."""
+    with serve_weaviate() as server:
+        yield server
