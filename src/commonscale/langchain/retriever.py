@@ -28,7 +28,8 @@ class StandardizedMultiModalRetriever(ConnectedRetriever):
         documents = retriever.invoke("a red bus", k=5)
 
     A store may be a LangChain vector store (see ``commonscale.langchain.STORES``), a
-    ``commonscale.index.FaissIndex`` or any ``commonscale.Source``. Every document that comes back is a copy whose
+    ``commonscale.index.FaissIndex``, a retriever with scores, such as BM25Retriever (settings: see
+    ``RetrieverSource``), or any ``commonscale.Source``. Every document that comes back is a copy whose
     metadata hold ``commonscale_score``, ``commonscale_cosine`` and ``commonscale_modality``, and as
     ``commonscale_question`` a short hash of the question, which tells a ``SimilarityStandardizer`` whose cosine it is.
 
