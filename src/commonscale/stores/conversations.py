@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -59,12 +61,13 @@ async def arun(conversation: Conversation[T], client: Any) -> T:
 
 
 class PerLoop(Generic[C]):
-    """One asynchronous client for each event loop that asks for one.
+    """Asynchronous clients, one for each event loop that asks for one.
 
     The connections of such clients belong to the loop that opened them: in any other loop they fail. A store's own
     client may have been bound to a loop that is closed by now, or would be bound to a short-lived one by our first
     question; so it is never used, but copied. A copy lives as long as its loop: the loop itself closes it when it
-    shuts its asynchronous generators down, as ``asyncio.run`` does at its end.
+    shuts its asynchronous generators down, as ``asyncio.run`` does at its end. A loop that does not look after them
+    (one that ``nest_asyncio`` changed) gets a new copy each time.
     """
 
     def __init__(self, copy: Callable[[], C]) -> None:
@@ -76,8 +79,19 @@ class PerLoop(Generic[C]):
         self._copy = copy
         self._kept: dict[asyncio.AbstractEventLoop, tuple[C, AsyncGenerator[C, None]]] = {}
 
-    async def client(self) -> C:
-        """Give the running loop's client."""
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[C]:
+        """Lend the running loop's client."""
+        if sys.get_asyncgen_hooks().firstiter is not None:
+            yield await self._of_loop()
+            return
+        client: Any = self._copy()
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    async def _of_loop(self) -> C:
         loop = asyncio.get_running_loop()
         if loop not in self._kept:
             for gone in [other for other in list(self._kept) if other.is_closed()]:

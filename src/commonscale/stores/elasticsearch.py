@@ -44,10 +44,13 @@ class ElasticsearchTable(SearchTable):
         """
         from elasticsearch import AsyncElasticsearch, Elasticsearch
 
-        aclients = None
+        own, aclients = client, None
         if isinstance(client, AsyncElasticsearch):
-            aclients = PerLoop(lambda: _copy(client, AsyncElasticsearch))
-        super().__init__(client if aclients is None else _copy(client, Elasticsearch), aclients, index, restriction)
+            own, aclients = (
+                copied_client(client, Elasticsearch),
+                PerLoop(lambda: copied_client(client, AsyncElasticsearch)),
+            )
+        super().__init__(own, aclients, index, restriction)
         self._vector_field = vector_field
 
     def mapping(self) -> Callable[[Any], Any]:
@@ -145,7 +148,7 @@ def _candidates(k: int) -> int:
     return min(MOST_HITS, max(100, 10 * k))
 
 
-def _copy(client: Any, cls: Any) -> Any:
+def copied_client(client: Any, cls: Any) -> Any:
     """Make another client, perhaps of the other kind, with the nodes, credentials and settings of one."""
     transport = client.transport
     made = cls(

@@ -83,7 +83,8 @@ class SearchTable:
     async def _asearch(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         if self._aclients is None:
             return await asyncio.to_thread(self.search, rows, k, with_vectors)
-        return await arun(self._searched(rows, k, with_vectors), await self._aclients.client())
+        async with self._aclients.client() as client:
+            return await arun(self._searched(rows, k, with_vectors), client)
 
     def _searched(self, rows: Vector, k: int, with_vectors: bool) -> Conversation[list[Found]]:
         if k > MOST_HITS:

@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -31,6 +31,7 @@ class Request:
     path: str
     parameters: dict[str, str]
     body: Any
+    headers: dict[str, str] = field(default_factory=dict)
 
     def only(self, *names: str) -> None:
         """Refuse other parameters than these."""
@@ -103,6 +104,7 @@ def serve(routes: Routes) -> Iterator[str]:
             raw = self.rfile.read(int(self.headers.get("content-length") or 0))
             parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
             request = Request(self.command, unquote(parts.path), parameters, parsed(raw, parts.path))
+            request.headers = {name.lower(): value for name, value in self.headers.items()}
             status, reply = routes.answer(request)
             body = b"" if reply is None else json.dumps(reply).encode()
             self.send_response(status)
