@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from llama_index.core.schema import NodeWithScore
+from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 
 import commonscale
@@ -67,6 +68,10 @@ def llama_index(folder: Path) -> list[NodeWithScore]:
         similarity_top_k=10,
     )
     retriever.calibrate(["what?"], show_progress=True).save(folder / "calibration.json")
+    put: list[str] = commonscale.llama_index.add_texts(
+        SimpleVectorStore(), ["a cat", TextNode(text="a dog")], "folder", ids=["a", "b"], docstore=SimpleDocumentStore()
+    )
+    put += commonscale.llama_index.add_images(index(folder), [folder / "a.jpg", "b.jpg", b""], "folder", captions=put)
     return [*retriever.retrieve("what?"), *retriever.retrieve_batch(["what?"])[0]]
 
 
@@ -75,5 +80,7 @@ def langchain(folder: Path) -> list[list[str]]:
         store=index(folder), embeddings=commonscale.langchain.CommonscaleEmbeddings("folder"), k=10
     )
     retriever.calibration = Calibration.load(folder / "calibration.json")
+    put: list[str] = commonscale.langchain.add_texts(index(folder), ["a cat"], "folder", metadatas=[{"page": 1}])
+    put += commonscale.langchain.add_images(index(folder), ["a.jpg", folder / "b.jpg"], captions=["a", "b"])
     found = [retriever.invoke("what?", k=3, minimum={"image": 1}), *retriever.retrieve_batch(["what?"], k=3)]
     return [[document.page_content for document in documents] for documents in found]

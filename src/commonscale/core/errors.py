@@ -11,6 +11,7 @@
     ├── FileFormatError (ValueError)            a file is damaged, foreign or from a newer version
     ├── IndexConflictError (RuntimeError)       somebody else writes to, or has changed, the index on disk
     ├── EncoderError (RuntimeError)             a model cannot be loaded, or gave vectors that cannot be used
+    ├── IngestError (RuntimeError)              putting items into a store stopped half-way
     ├── ImageError (ValueError)                 one picture cannot be read, is refused or is too large
     └── SourceError (RuntimeError)              a store or retriever broke the contract of a source
         ├── SourceUnavailableError              a store cannot be reached, or does not answer in time
@@ -25,6 +26,8 @@
 
 Each message says what was given, what was needed and what to do.
 """
+
+from collections.abc import Sequence
 
 
 class CommonscaleError(Exception):
@@ -89,6 +92,21 @@ class IndexConflictError(CommonscaleError, RuntimeError):
 
 class ImageError(CommonscaleError, ValueError):
     """A picture cannot be read, is refused, or is too large to be decoded safely."""
+
+
+class IngestError(CommonscaleError, RuntimeError):
+    """Putting items into a store stopped half-way; putting all of them in again is safe.
+
+    Attributes:
+        stored: ids of the items that are in for certain, in order.
+    """
+
+    def __init__(self, message: str, stored: Sequence[str] = ()) -> None:
+        self.stored = tuple(stored)
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type["IngestError"], tuple[str, tuple[str, ...]]]:
+        return type(self), (str(self), self.stored)
 
 
 class SourceError(CommonscaleError, RuntimeError):

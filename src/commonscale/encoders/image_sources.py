@@ -10,7 +10,7 @@ import re
 import stat
 import urllib.parse
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from commonscale.core.errors import ImageError
 from commonscale.encoders.downloads import download
@@ -72,16 +72,24 @@ def open_source(source: object, options: ImageOptions) -> IO[bytes]:
     )
 
 
-def _opened_string(text: str, options: ImageOptions) -> IO[bytes]:
+def form_of(text: str) -> Literal["data", "url", "base64", "path"]:
+    """Tell by its look what a string stands for."""
     if text[:5].lower() == "data:":
-        return io.BytesIO(_data_uri(text))
+        return "data"
     if _SCHEME.match(text):
+        return "url"
+    return "base64" if _BASE64.fullmatch(text) and _begins_like_a_picture(text) else "path"
+
+
+def _opened_string(text: str, options: ImageOptions) -> IO[bytes]:
+    form = form_of(text)
+    if form == "data":
+        return io.BytesIO(_data_uri(text))
+    if form == "url":
         if not options.allow_urls:
             raise ImageError("URLs are not opened unless allowed; pass allow_urls=True to load_encoder()")
         return io.BytesIO(download(text, options))
-    if _BASE64.fullmatch(text) and _begins_like_a_picture(text):
-        return io.BytesIO(_base64(text))
-    return _opened_file(Path(text))
+    return io.BytesIO(_base64(text)) if form == "base64" else _opened_file(Path(text))
 
 
 def _begins_like_a_picture(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Commonscale for LangChain: a retriever, document compressors, embeddings and message content.
+"""Commonscale for LangChain: a retriever, document compressors, embeddings, ingest and message content.
 
 Needs the extra ``langchain``.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from commonscale.langchain import _extra as _extra
 from commonscale.langchain.balancer import ModalityBalancer
 from commonscale.langchain.embeddings import CommonscaleEmbeddings
+from commonscale.langchain.ingest import add_images, add_texts
 from commonscale.langchain.messages import to_content_blocks
 from commonscale.langchain.retriever import StandardizedMultiModalRetriever
 from commonscale.langchain.retriever_source import RetrieverSource
@@ -21,5 +22,7 @@ __all__ = [
     "RetrieverSource",
     "SimilarityStandardizer",
     "StandardizedMultiModalRetriever",
+    "add_images",
+    "add_texts",
     "to_content_blocks",
 ]

@@ -1,4 +1,4 @@
-"""Commonscale for LlamaIndex: a retriever, node postprocessors and an embedding model.
+"""Commonscale for LlamaIndex: a retriever, node postprocessors, an embedding model and ingest.
 
 Needs the extra ``llama-index``.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from commonscale.llama_index import _extra as _extra
 from commonscale.llama_index.balancer import ModalityBalancer
 from commonscale.llama_index.embedding import CommonscaleEmbedding
+from commonscale.llama_index.ingest import add_images, add_texts
 from commonscale.llama_index.retriever import StandardizedMultiModalRetriever
 from commonscale.llama_index.retriever_source import RetrieverSource
 from commonscale.llama_index.standardizer import SimilarityStandardizer
@@ -18,4 +19,6 @@ __all__ = [
     "RetrieverSource",
     "SimilarityStandardizer",
     "StandardizedMultiModalRetriever",
+    "add_images",
+    "add_texts",
 ]
