@@ -20,7 +20,8 @@ def open_opensearch(store: Any, view: View) -> Source:
     """Open one modality of an OpenSearchVectorSearch.
 
     ``filter`` is a clause of OpenSearch's query language, or a list of them. The field of the vectors is the only one
-    of its type in the index, whatever it was called; text is expected under ``text``, metadata under ``metadata``.
+    of its type in the index, whatever it is called, or ``vector_field``; text is expected under ``text``, metadata
+    under ``metadata``.
 
     Raises:
         InvalidInputError: if a filter is none of OpenSearch's.

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from commonscale.core.cosines import Converter
-from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
+from commonscale.core.errors import InvalidInputError
 from commonscale.stores.conversations import PerLoop
+from commonscale.stores.opensearch_mapping import vector_field
 from commonscale.stores.search_api import SearchTable, VectorField
-from commonscale.stores.search_clauses import maximum_inner_product, plus_one
-
-_KINDS: Mapping[str, str | Converter] = MappingProxyType(
-    {
-        "l2": "inverse_one_plus_squared_l2",
-        "cosinesimil": "half_one_plus_cosine",
-        "innerproduct": maximum_inner_product,
-    }
-)
-
-_FILTERING = ("lucene", "faiss")
-"""Engines that apply a filter while they search; nmslib would filter its k nearest, and starve a modality."""
 
 
 class Reading(NamedTuple):
@@ -68,52 +55,10 @@ class OpenSearchTable(SearchTable):
         return lambda client: client.indices.get(index=self._index)
 
     def field_of(self, reply: Any) -> VectorField | None:
-        """Read the mapping of the first index behind the name that has the field.
-
-        Raises:
-            InvalidInputError: if there is no such field of floats, or several and none was named.
-            UnknownScoreKindError: if its space has no function to the cosine.
-        """
+        """Read the mapping; see ``vector_field``."""
         if not reply:
             return None
-        name, mapped, settings = self._chosen(reply)
-        method = mapped.get("method") or {}
-        space = method.get("space_type") or mapped.get("space_type") or settings.get("knn.space_type") or "l2"
-        elements = mapped.get("data_type", "float")
-        if elements == "binary" or space not in _KINDS:
-            raise UnknownScoreKindError(
-                f"the OpenSearch field {name!r} compares {elements} vectors by {space}, of which no cosine can be "
-                f"made; use float vectors with one of: {', '.join(_KINDS)} (cosinesimil is best)"
-            )
-        if elements != "float":
-            raise InvalidInputError(
-                f"the OpenSearch field {name!r} holds {elements} vectors, which cannot be compared with a question of "
-                f"floats; map it with data_type float (a compression_level or an encoder may compress it)"
-            )
-        if "model_id" in mapped:  # A model trained in the server, of faiss; its space is not in the mapping.
-            return VectorField(name, None, mapped.get("dimension"))
-        # Which engine is the default depends on the server's version, but a mode is only known to filtering ones.
-        engine = method.get("engine") or ("faiss" if "mode" in mapped or "compression_level" in mapped else "")
-        indexed = str(settings.get("knn", "false")).lower() == "true"
-        searchable = indexed and (not self._restriction or engine in _FILTERING)
-        return VectorField(name, _kind(space, engine, searchable), mapped.get("dimension"), searchable, space)
-
-    def _chosen(self, reply: Any) -> tuple[str, Any, dict[str, Any]]:
-        wanted = self._reading.vector_field
-        for entry in reply.values():
-            found = dict(_vector_fields(entry.get("mappings", {}).get("properties", {})))
-            names = [wanted] if wanted in found else ([] if wanted is not None else sorted(found))
-            if len(names) > 1:
-                raise InvalidInputError(
-                    f"the OpenSearch index {self._index!r} has several vector fields, {names}, and the store does not "
-                    f"say which one it uses; call that one 'vector_field', or keep the others in another index"
-                )
-            if names:
-                return names[0], found[names[0]], _flat(entry.get("settings", {}).get("index", {}))
-        raise InvalidInputError(
-            f"the OpenSearch index {self._index!r} has no knn_vector field{f' {wanted!r}' if wanted else ''}, so no "
-            f"cosines; name the field of the vectors in the store, and create the index through the store"
-        )
+        return vector_field(reply, self._index, self._reading.vector_field, filtered=bool(self._restriction))
 
     def unseen(self) -> VectorField:
         """Assume an index for kNN that filters while it searches.
@@ -185,35 +130,6 @@ def same_server(client: Any, aclient: Any) -> bool:
     """Tell whether two clients, such as a store's synchronous and asynchronous one, have the same nodes."""
     mine, theirs = getattr(client, "transport", None), getattr(aclient, "transport", None)
     return mine is not None and theirs is not None and mine.hosts == theirs.hosts
-
-
-def _kind(space: str, engine: str, searchable: bool) -> str | Converter | None:
-    if space != "cosinesimil":
-        return _KINDS[space]
-    if not searchable:
-        return plus_one
-    # nmslib scores 1 / (2 - cosine) in some versions and (1 + cosine) / 2 in others.
-    return _KINDS[space] if engine in _FILTERING else None
-
-
-def _vector_fields(properties: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, mapped in properties.items():
-        if mapped.get("type") == "knn_vector":
-            found.append((prefix + name, mapped))
-        found += _vector_fields(mapped.get("properties", {}), f"{prefix}{name}.")
-    return found
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten settings: servers return both ``{"knn.x": 1}`` and ``{"knn": {"x": 1}}``."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 def _copy(client: Any) -> Any:

@@ -129,6 +129,10 @@ class TestMappings:
         with pytest.raises(InvalidInputError, match=r"several vector fields, \['a', 'b'\]"):
             source_of(made(server, {"a": knn(), "b": knn()}), View("text")).search([X], 2)
 
+    def test_the_usual_name_is_taken_among_several(self, server: FakeOpenSearch) -> None:
+        source: Any = source_of(made(server, {"a": knn(), "vector_field": knn()}), View("text"))
+        assert run_field(source).name == "vector_field"
+
     def test_no_vector_field_is_refused(self, server: FakeOpenSearch) -> None:
         with pytest.raises(InvalidInputError, match="the OpenSearch index 'made' has no knn_vector field"):
             source_of(made(server, {"w": {"type": "text"}}), View("text")).search([X], 2)

@@ -78,7 +78,7 @@ def test_every_distance_is_known(server: FakeWeaviate, distance: str) -> None:
     store = chain(server)
     corpus = Corpus(8, 0)
     forms.add_documents(store, corpus.items)
-    probe = source_of(store, View("text")).probe([QUESTION], 8)[0]  # type: ignore[attr-defined]
+    probe = source_of(store, View("text")).probe([QUESTION], 8)[0]
     cosines = np.sort(corpus.cosines("text")[1][0])[::-1]
     np.testing.assert_allclose(to_cosine(probe.numbers, probe.kind), cosines, atol=1e-5)
 
