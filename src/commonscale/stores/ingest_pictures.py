@@ -135,8 +135,13 @@ class PictureReader:
         failures = self._failures
         if failures:
             more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
+            number = (
+                "1 picture could not be read and was"
+                if len(failures) == 1
+                else (f"{len(failures)} pictures could not be read and were")
+            )
             warn(
-                f"{len(failures)} pictures could not be read and were left out: {'; '.join(failures[:_NAMED])}{more}",
+                f"{number} left out: {'; '.join(failures[:_NAMED])}{more}",
                 SkippedImageWarning,
             )
 

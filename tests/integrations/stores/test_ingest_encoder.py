@@ -106,7 +106,9 @@ def test_langchain_end_to_end(encoder: Any, pictures: list[str], passages: list[
     own = store.embeddings
     documents = [Document(passage, metadata={"page": page}) for page, passage in enumerate(passages)]
     text_ids = add_texts(store, documents, show_progress=True)
-    with pytest.warns(SkippedImageWarning, match="1 pictures could not be read.*missing.png.*no such file"):
+    with pytest.warns(
+        SkippedImageWarning, match=r"1 picture could not be read and was left out: 'missing.png' \(no such file\)"
+    ):
         image_ids = add_images(store, [*pictures, "missing.png"], captions=["drawn"] * 13)
     assert store.embeddings is own
     assert store.client.count("c").count == 24
