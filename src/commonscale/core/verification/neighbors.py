@@ -35,11 +35,11 @@ def check_neighbors(evidence: Evidence, noise: float, *, explained: bool) -> Nei
 
     Args:
         evidence: answers with vectors and at least one hit.
-        noise: what is unsystematic in the store's numbers (root mean square), by which it may misjudge.
+        noise: the largest of what is unsystematic in the store's numbers, by which it may misjudge two documents.
         explained: whether it is known already that the store does not order by cosine.
     """
     seen = _seen(evidence)
-    margin = TOLERANCE + 2 * noise
+    margin = TOLERANCE + noise
     had, due = 0, 0
     for answer in evidence.answers:
         own, wanted = _share(answer, seen, evidence.k, margin)
@@ -48,7 +48,7 @@ def check_neighbors(evidence: Evidence, noise: float, *, explained: bool) -> Nei
     if explained:
         return Neighbors(recall, ())
     worst = max(_disorder(answer.cosines) for answer in evidence.answers)
-    if worst > _OUT_OF_ORDER + 4 * noise:
+    if worst > _OUT_OF_ORDER + 2 * noise:
         words = (
             f"hits do not come in the order of their cosines (one had a cosine {worst:.2g} above an earlier one's): "
             f"the store looks for something else than the closest vectors (diversified results (MMR), a hybrid search, "

@@ -24,7 +24,7 @@ class Reading:
     Attributes:
         findings: what is wrong with reading them as they are read.
         difference: largest difference between the cosine in use and numpy's.
-        noise: root mean square of what is unsystematic in the numbers.
+        noise: the largest of what is unsystematic in the numbers.
         order: what the store orders by, if that is known: a measure as in ``Match``.
     """
 
@@ -50,7 +50,10 @@ def read_numbers(evidence: Evidence) -> Reading:
         "L2 distance": 1.0 - evidence.squared_distances() / 2.0,
     }
     match = best_match(numbers, targets, evidence.kind)
-    noise = 0.0 if match is None else match.rms
+    rms, noise = (0.0, 0.0) if match is None else (match.rms, match.largest)
+    if evidence.lossy and evidence.kind is not None:
+        # Norms of decoded vectors scatter as well: numbers that fit them exactly are still off the cosine.
+        rms, noise = misfit(values_of(numbers, evidence.kind), targets["cosine"])
     order = None if match is None else match.measure
     if not evidence.converted:
         return Reading(_order_finding(evidence, match), 0.0, noise, order)
@@ -58,14 +61,15 @@ def read_numbers(evidence: Evidence) -> Reading:
     difference = misfit(values, targets["cosine"])[1]
     if match is None:
         return Reading((_unexplained(evidence),), difference, noise, order)
-    return Reading(_explained(evidence, match, values, difference), difference, noise, order)
+    return Reading(_explained(evidence, match, values, difference, rms), difference, noise, order)
 
 
-def _explained(evidence: Evidence, match: Match, values: Floats, difference: float) -> tuple[Finding, ...]:
+def _explained(evidence: Evidence, match: Match, values: Floats, difference: float, rms: float) -> tuple[Finding, ...]:
     """Say what it means that the numbers are of a known kind."""
     claimed = evidence.kind
     same = match.kind is None or (isinstance(claimed, str) and _formula(match.kind) == _formula(claimed))
-    if match.measure != "cosine":
+    scattered = match.measure == "cosine" or (evidence.lossy and rms <= NEAR)
+    if not scattered:
         finding = _unnormalized(evidence, match, difference)
         return (finding,) if same else (_other_kind(evidence, match, values), finding)
     if not same and difference > TOLERANCE:
@@ -73,7 +77,7 @@ def _explained(evidence: Evidence, match: Match, values: Floats, difference: flo
     if difference > TOLERANCE:
         words = (
             f"the store's numbers scatter around the cosine, by up to {difference:.2g} (root mean square "
-            f"{match.rms:.2g}), as those of compressed vectors do; scores of different modalities are only as exact"
+            f"{rms:.2g}), as those of compressed vectors do; scores of different modalities are only as exact"
         )
         return (Finding("compressed", words, error=False),)
     return ()
@@ -107,8 +111,7 @@ def _unnormalized(evidence: Evidence, match: Match, difference: float) -> Findin
         f"{match.measure}, which is a function of the cosine for vectors of norm 1 only; normalize vectors before they "
         f"are added, or let the store compare by cosine"
     )
-    slight = difference <= HARMLESS or (evidence.lossy and difference <= 5 * NEAR)
-    return Finding("unnormalized", words, error=not slight)
+    return Finding("unnormalized", words, error=difference > HARMLESS)
 
 
 def _order_finding(evidence: Evidence, match: Match | None) -> tuple[Finding, ...]:
