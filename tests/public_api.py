@@ -22,6 +22,8 @@ from commonscale import (
     Question,
     QuestionBank,
     Ranking,
+    StoreCheck,
+    Verification,
     load_encoder,
     to_cosine,
 )
@@ -46,6 +48,12 @@ def core(path: Path) -> Ranking:
     search.calibration = Calibration.load(path)
     calibration.probability(to_cosine([0.1], "squared_l2"), "text")
     return search.search(questions[0], 5, minimum={"text": 1}, raw=False)
+
+
+def verified(search: JointSearch) -> str:
+    report: Verification = search.verify()
+    check: StoreCheck = report["text"]
+    return str(report) if report.ok else f"{check.largest_difference} {check.recall} {check.errors[0].words}"
 
 
 async def core_async(search: JointSearch, question: Question) -> list[Ranking]:

@@ -16,7 +16,8 @@ from commonscale.core.questions import QuestionBank
 from commonscale.core.ranking import Quotas
 from commonscale.core.search import JointSearch
 from commonscale.core.statistics import ModalityStatistics
-from commonscale.core.types import IMAGE, TEXT, Candidates, Hit, Question, Ranking, Source
+from commonscale.core.types import IMAGE, TEXT, Candidates, Hit, Probe, Question, Ranking, Source
+from commonscale.core.verification import StoreCheck, Verification
 
 if TYPE_CHECKING:
     from commonscale.encoders import load_encoder
@@ -37,12 +38,15 @@ __all__ = [
     "MissingExtraError",
     "ModalityCalibration",
     "ModalityStatistics",
+    "Probe",
     "Provenance",
     "Question",
     "QuestionBank",
     "Quotas",
     "Ranking",
     "Source",
+    "StoreCheck",
+    "Verification",
     "__version__",
     "cosines_with",
     "load_encoder",
