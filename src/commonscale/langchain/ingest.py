@@ -15,7 +15,8 @@ from commonscale.core.passing import is_passing
 from commonscale.core.types import IMAGE, TEXT, Modality, Vector
 from commonscale.langchain.documents import IMAGE_PATH_KEY
 from commonscale.langchain.embeddings import CommonscaleEmbeddings
-from commonscale.langchain.ingest_stores import Batch, way_of
+from commonscale.langchain.ingest_batch import Batch
+from commonscale.langchain.ingest_stores import way_of
 from commonscale.langchain.questions import as_embeddings
 from commonscale.langchain.stores import source_of
 from commonscale.langchain.view import View

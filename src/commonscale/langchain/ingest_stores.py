@@ -8,108 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from langchain_core.documents import Document
-from langchain_core.embeddings import Embeddings
 
 from commonscale.core.errors import InvalidInputError, SourceError
 from commonscale.core.faiss_rows import removes_in_order, unchanged
-from commonscale.core.types import Modality, Vector
 from commonscale.langchain.documents import IMAGE_PATH_KEY
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Documents with their vectors.
-
-    Attributes:
-        documents: with different ids.
-        vectors: unit rows (n, d).
-        modality: of all of them.
-        key: metadata key that names it.
-        fingerprint: identity of the encoder; None if it is not one of Commonscale's.
-    """
-
-    documents: list[Document]
-    vectors: Vector
-    modality: Modality
-    key: str
-    fingerprint: str | None
-
-    @property
-    def ids(self) -> list[str]:
-        """Their ids."""
-        return [str(document.id) for document in self.documents]
-
-    @property
-    def texts(self) -> list[str]:
-        """Their contents."""
-        return [document.page_content for document in self.documents]
-
-    @property
-    def metadatas(self) -> list[dict[str, Any]]:
-        """Their metadata."""
-        return [document.metadata for document in self.documents]
-
-
-Writer: TypeAlias = Callable[[Any, Batch], None]
-
-
-@dataclass(frozen=True)
-class Way:
-    """How a store takes vectors.
-
-    Attributes:
-        write: puts documents in, in place of those with the same ids.
-        uuids: whether ids must be UUIDs.
-        place: names the collection, where ids are unique over several.
-        refuse: raises if the store's settings do not let ids be kept.
-    """
-
-    write: Writer
-    uuids: bool = False
-    place: Callable[[Any], str] = lambda _store: ""
-    refuse: Callable[[Any], None] = lambda _store: None
-
-
-class _Prepared(Embeddings):
-    """Hands out vectors that are there already, in the order of their texts."""
-
-    def __init__(self, texts: Sequence[str], vectors: Vector) -> None:
-        self._pairs = list(zip(texts, vectors.tolist(), strict=True))
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Give the vectors of the next texts."""
-        taken, self._pairs = self._pairs[: len(texts)], self._pairs[len(texts) :]
-        if [text for text, _ in taken] != list(texts):
-            raise SourceError("the store asked for vectors of other texts than it was given, so they cannot be added")
-        return [vector for _, vector in taken]
-
-    def embed_query(self, text: str) -> list[float]:
-        """Refuse: nothing is searched while adding."""
-        raise SourceError(f"the store wanted to search for {text!r} while adding")
-
-
-def _through(attribute: str) -> Writer:
-    """Add by a copy of the store whose embeddings, in this attribute, are replaced."""
-
-    def write(store: Any, batch: Batch) -> None:
-        _prepared(store, attribute, batch).add_texts(batch.texts, batch.metadatas, ids=batch.ids)
-
-    return write
-
-
-def _prepared(store: Any, attribute: str, batch: Batch) -> Any:
-    # A shallow copy has the client, the connection and the data of the store: what is added is in both.
-    twin = copy.copy(store)
-    setattr(twin, attribute, _Prepared(batch.texts, batch.vectors))
-    return twin
+from commonscale.langchain.ingest_batch import Batch, Way, prepared, through
 
 
 def _add_lists(store: Any, batch: Batch) -> None:
@@ -138,13 +47,13 @@ def _add_pairs(store: Any, batch: Batch) -> None:
 
 
 def _add_to_memory(store: Any, batch: Batch) -> None:
-    _prepared(store, "embedding", batch).add_documents(batch.documents, ids=batch.ids)
+    prepared(store, "embedding", batch).add_documents(batch.documents, ids=batch.ids)
 
 
 def _add_to_chroma(store: Any, batch: Batch) -> None:
     # An upsert leaves metadata as they were that the new document does not have.
     store.delete(batch.ids)
-    _through("_embedding_function")(store, batch)
+    through("_embedding_function")(store, batch)
 
 
 def _add_to_lancedb(store: Any, batch: Batch) -> None:
@@ -154,14 +63,14 @@ def _add_to_lancedb(store: Any, batch: Batch) -> None:
         metadatas = [{IMAGE_PATH_KEY: "", "image_url": "", **metadata} for metadata in metadatas]
     else:
         store.delete(batch.ids)
-    twin = _prepared(store, "_embedding", batch)
+    twin = prepared(store, "_embedding", batch)
     # The default, "overwrite", drops everything that was added before.
     twin.mode = "append"
     twin.add_texts(batch.texts, metadatas, ids=batch.ids)
 
 
 def _add_to_weaviate(store: Any, batch: Batch) -> None:
-    _through("_embedding")(store, batch)
+    through("_embedding")(store, batch)
     failed = store._client.batch.failed_objects
     if failed:
         # The store only logs them.
@@ -174,7 +83,7 @@ def _add_to_milvus(store: Any, batch: Batch) -> None:
     if not store.client.has_collection(store.collection_name):
         store.add_embeddings(batch.texts, batch.vectors.tolist(), batch.metadatas, ids=batch.ids)
         return
-    _prepared(store, "embedding_func", batch).upsert(batch.ids, batch.documents)
+    prepared(store, "embedding_func", batch).upsert(batch.ids, batch.documents)
 
 
 def _add_to_async_elasticsearch(store: Any, batch: Batch) -> None:
@@ -260,7 +169,7 @@ def _add_by_own_attribute(store: Any, batch: Batch) -> None:
             f"Known are {', '.join(WAYS)}"
         )
     store.delete(batch.ids)
-    _through(name)(store, batch)
+    through(name)(store, batch)
 
 
 WAYS: Mapping[str, Way] = MappingProxyType(
@@ -268,7 +177,7 @@ WAYS: Mapping[str, Way] = MappingProxyType(
         "InMemoryVectorStore": Way(_add_to_memory),
         "FAISS": Way(_add_to_faiss),
         "MemoryIndex": Way(_add_to_index),
-        "QdrantVectorStore": Way(_through("_embeddings"), uuids=True),
+        "QdrantVectorStore": Way(through("_embeddings"), uuids=True),
         "Chroma": Way(_add_to_chroma),
         "LanceDB": Way(_add_to_lancedb),
         "Milvus": Way(_add_to_milvus, refuse=_refuse_own_ids),
