@@ -24,7 +24,7 @@ def open_qdrant(store: Any, view: View) -> Source:
             "this QdrantVectorStore is in sparse mode: it has no dense vectors, so no cosines; open the collection "
             "with retrieval_mode=RetrievalMode.DENSE"
         )
-    table = QdrantTable(store.client, store.collection_name, store.vector_name, _restriction(store, view))
+    table = QdrantTable(store.client, store.collection_name, lambda: store.vector_name, _restriction(store, view))
 
     def document(row_id: str, point: Any) -> Document:
         made: Document = store._document_from_point(

@@ -25,7 +25,9 @@ def open_qdrant(store: Any, request: StoreRequest) -> NodeTableSource:
     """
     filters = filters_of(request)
     restriction = None if filters is None else store._build_query_filter(VectorStoreQuery(filters=filters))
-    table = QdrantTable(store._client, store.collection_name, store.dense_vector_name, restriction, store._aclient)
+    table = QdrantTable(
+        store._client, store.collection_name, lambda: store.dense_vector_name, restriction, store._aclient
+    )
 
     def node(_: str, point: Any) -> BaseNode:
         made: BaseNode = store.parse_to_query_result([point]).nodes[0]

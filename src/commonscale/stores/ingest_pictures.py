@@ -14,8 +14,6 @@ from typing import Any
 
 from commonscale.core.errors import ImageError, InvalidInputError, SkippedImageWarning
 from commonscale.core.warn import warn
-from commonscale.encoders.image_sources import describe, form_of, open_source
-from commonscale.encoders.images import ImageOptions
 from commonscale.stores.ingest import Embedded
 
 _OF_A_FILE = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENAMETOOLONG}
@@ -58,7 +56,7 @@ class Picture:
         """What an embedding model is given to read: a path, a URL, or an open file in memory."""
         if self.content is not None:
             return BytesIO(self.content)
-        if self.path is not None and form_of(self.path) != "path":
+        if self.path is not None and _sources().form_of(self.path) != "path":
             return Path(self.path)
         return self.path or self.url
 
@@ -84,8 +82,15 @@ def pictures_of(images: Sequence[Any], store_base64: bool) -> list[Picture]:
     return pictures
 
 
+def _sources() -> Any:
+    # Imported when pictures are added: retrieving alone needs nothing that reads them.
+    from commonscale.encoders import image_sources
+
+    return image_sources
+
+
 def _picture(image: Any, place: int) -> Picture:
-    name = describe(image)
+    name = _sources().describe(image)
     if isinstance(image, os.PathLike):
         return Picture(name, path=os.fsdecode(image))
     if isinstance(image, (bytes, bytearray, memoryview)):
@@ -95,13 +100,15 @@ def _picture(image: Any, place: int) -> Picture:
             f"images[{place}] must be a path, a URL, the contents of a picture file, a data URI or base64, got {name}; "
             f"save an open picture and give its path"
         )
-    form = form_of(image)
+    form = _sources().form_of(image)
     if form == "path":
         return Picture(name, path=image)
     if form == "url":
         return Picture(name, url=image)
+    from commonscale.encoders.images import ImageOptions
+
     try:
-        with open_source(image, ImageOptions()) as stream:
+        with _sources().open_source(image, ImageOptions()) as stream:
             return Picture(f"images[{place}]", content=stream.read())
     except ImageError as error:
         raise InvalidInputError(f"images[{place}], {name}, cannot be decoded: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
@@ -16,6 +16,7 @@ _BATCH = 100
 
 
 class _Settings(NamedTuple):
+    vector_name: str | None
     kind: str
     dimension: int
     compressed: bool
@@ -30,14 +31,20 @@ class QdrantTable:
     """
 
     def __init__(
-        self, client: Any, collection: str, vector_name: str | None, restriction: Any = None, aclient: Any = None
+        self,
+        client: Any,
+        collection: str,
+        vector_name: Callable[[], str | None],
+        restriction: Any = None,
+        aclient: Any = None,
     ) -> None:
         """Set up the table.
 
         Args:
             client: a ``qdrant_client.QdrantClient``.
             collection: the collection; it may be created later.
-            vector_name: name of the dense vector; None or ``""`` for the unnamed one.
+            vector_name: gives the name of the dense vector, None or ``""`` for the unnamed one; asked when the
+                collection is there, since a store may only then know.
             restriction: a ``qdrant_client.models.Filter``.
             aclient: a ``qdrant_client.AsyncQdrantClient`` of the same server.
 
@@ -51,7 +58,7 @@ class QdrantTable:
             )
         self._client = client
         self._collection = collection
-        self._vector_name = vector_name or None
+        self._vector_name = vector_name
         self._restriction = restriction
         self._aclient = aclient
         self._known: _Settings | None = None
@@ -102,11 +109,12 @@ class QdrantTable:
         # Whoever holds a client has the package.
         from qdrant_client import models
 
-        vectors: bool | list[str] = [self._vector_name] if with_vectors and self._vector_name else with_vectors
+        name = None if self._known is None else self._known.vector_name
+        vectors: bool | list[str] = [name] if with_vectors and name else with_vectors
         return [
             models.QueryRequest(
                 query=row,
-                using=self._vector_name,
+                using=name,
                 limit=k,
                 filter=self._restriction,
                 with_payload=True,
@@ -124,7 +132,8 @@ class QdrantTable:
         )
 
     def _vector(self, point: Any) -> Any:
-        return point.vector.get(self._vector_name or "") if isinstance(point.vector, dict) else point.vector
+        name = None if self._known is None else self._known.vector_name
+        return point.vector.get(name or "") if isinstance(point.vector, dict) else point.vector
 
     def _settings(self) -> _Settings | None:
         if self._known is None and self._client.collection_exists(self._collection):
@@ -133,13 +142,16 @@ class QdrantTable:
 
     def _read(self, info: Any) -> _Settings:
         params = info.config.params.vectors
+        name = self._vector_name() or None
         if isinstance(params, dict):
-            if self._vector_name not in params:
+            if name not in params:
                 raise InvalidInputError(
-                    f"the Qdrant collection {self._collection!r} has no vector named {self._vector_name!r}, only "
+                    f"the Qdrant collection {self._collection!r} has no vector named {name!r}, only "
                     f"{sorted(params)}; name one of these in the store"
                 )
-            params = params[self._vector_name]
+            params = params[name]
+        else:
+            name = None
         distance = str(getattr(params.distance, "value", params.distance)).lower()
         if distance not in _KINDS:
             raise UnknownScoreKindError(
@@ -147,7 +159,7 @@ class QdrantTable:
                 f"be made; create it with one of: {', '.join(_KINDS)} (cosine is best)"
             )
         compressed = params.quantization_config is not None or info.config.quantization_config is not None
-        return _Settings(_KINDS[distance], int(params.size), compressed)
+        return _Settings(name, _KINDS[distance], int(params.size), compressed)
 
 
 def is_local(client: Any) -> bool:
