@@ -20,6 +20,7 @@ for package in (
     "ir_measures",
     "langchain_openai",
     "llama_index.llms.openai_like",
+    "llama_index.vector_stores.qdrant",
 ):
     pytest.importorskip(package)
 
@@ -38,7 +39,7 @@ def in_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("in_new_folder")
 def test_every_block_runs_and_prints_what_stands_below_it(chat_server: ChatServer) -> None:
     blocks = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", README, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names: dict[str, object] = {"MODEL": "any", "URL": chat_server.url, "KEY": "none"}
     for code, output in blocks:
         printed = io.StringIO()
