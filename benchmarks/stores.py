@@ -14,6 +14,7 @@ import json
 import sys
 import tempfile
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="fewer repetitions where they would take longer")
     parser.add_argument("--calibration", type=int, default=1_000)
     parser.add_argument("--only", default="", help="run only kinds whose id contains this")
-    parser.add_argument("--skip", default="fake,server", help="leave out kinds with one of these")
+    parser.add_argument("--skip", default="fake,disk", help="leave out kinds with one of these")
     parser.add_argument("--json", type=Path, help="write settings and outcomes here")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -108,15 +109,21 @@ def _stores(kind: Any, world: World, settings: Settings) -> Iterator[dict[str, A
     """Fill one store of each modality."""
     corpus: Any = importlib.import_module("store_suite.corpus")
     places: Any = importlib.import_module("store_suite.kind")
-    servers: Any = importlib.import_module("store_suite.servers")
-    import uuid
+    registry: Any = importlib.import_module("store_suite.registry")
+    started: dict[str, Any] = {}
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+
+        def server(name: str) -> Any:
+            if name not in started:
+                started[name] = stack.enter_context(registry.SERVERS[name]())
+            return started[name]
+
         made = {}
         for modality, vectors in (("text", world.texts), ("image", world.images)):
             home = Path(folder) / modality
             home.mkdir()
-            place = places.Place(home, settings.dimension, servers.starter(stack))
+            place = places.Place(home, settings.dimension, server)
             items = [
                 corpus.Item(
                     str(uuid.uuid5(uuid.NAMESPACE_URL, f"{modality}/{row}")),
