@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextvars import copy_context
 from functools import partial
-from threading import Thread
 from typing import Any, TypeVar
 
 from commonscale.core.errors import SourceUnavailableError
 from commonscale.core.extras import require
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.passing import is_passing
+from commonscale.core.threads import in_daemon_thread, off_thread
 from commonscale.core.types import Candidates, Modality, Question, Source
 
 T = TypeVar("T")
@@ -77,11 +75,8 @@ async def _acall(source: Source, questions: Sequence[Question], k: int, timeout:
     found: Awaitable[Sequence[Candidates]]
     if asearch is not None and inspect.iscoroutinefunction(asearch):
         found = asearch(questions, k)
-    elif timeout is None:
-        found = asyncio.to_thread(source.search, questions, k)
     else:
-        # Not a thread of the loop's own pool, which waits for all of its threads when the loop is closed.
-        found = asyncio.wrap_future(_in_thread(partial(source.search, questions, k)))
+        found = off_thread(source.search, questions, k)
     if timeout is None:
         return await found
     try:
@@ -98,33 +93,16 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     Raises:
         TimeoutError: if it has not returned by then; the thread is left to end by itself.
     """
-    future = _in_thread(call)
+    future = in_daemon_thread(call)
     try:
         return future.result(seconds)
     except FutureTimeoutError:
-        if future.done():  # the function's own
+        if not future.cancel():  # the function's own
             return future.result()
         raise TimeoutError(_late(seconds)) from None
-
-
-def _in_thread(call: Callable[[], T]) -> Future[T]:
-    """Run a call in a daemon thread: one that never returns must not keep the interpreter from ending."""
-    future: Future[T] = Future()
-    context = copy_context()
-
-    def run() -> None:
-        # The thread may still be at it when nobody waits any more, and the future has been cancelled.
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            result = context.run(call)
-        except BaseException as error:  # noqa: BLE001 (the waiting thread raises it)
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    Thread(target=run, name="commonscale-timed", daemon=True).start()
-    return future
+    except BaseException:
+        future.cancel()  # The caller was interrupted while it waited.
+        raise
 
 
 def _late(seconds: float) -> str:

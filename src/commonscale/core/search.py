@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from commonscale.core.failures import FailurePolicy, check_policy
 from commonscale.core.merging import rank_all
 from commonscale.core.questions import QuestionBank
 from commonscale.core.ranking import Quotas
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Modality, Question, Ranking, Source
 from commonscale.core.unbounded import refuse_mixed_raw
 from commonscale.core.verification import FirstUse, Verification, dimension_of, verifiable, verify
@@ -136,7 +136,7 @@ class JointSearch:
 
     async def averify(self, questions: Sequence[Question] | None = None) -> Verification:
         """As ``verify``, off the event loop."""
-        return await asyncio.to_thread(self.verify, questions)
+        return await off_thread(self.verify, questions)
 
     def search(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
@@ -15,6 +14,7 @@ from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.search import JointSearch
+from commonscale.core.threads import off_thread
 from commonscale.core.types import IMAGE, TEXT
 from commonscale.core.verification import WORDING, Verification
 from commonscale.langchain.fields import refuse_unknown
@@ -134,7 +134,7 @@ class ConnectedRetriever(BaseRetriever):
 
     async def averify(self, questions: Sequence[str] = ()) -> Verification:
         """As ``verify``, off the event loop."""
-        return await asyncio.to_thread(self.verify, questions)
+        return await off_thread(self.verify, questions)
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         """Name stores and embeddings for tracing."""
@@ -160,7 +160,7 @@ class ConnectedRetriever(BaseRetriever):
         policy = self.failures if failures is None else failures
         if wiring is not None and wiring.is_ready(self.calibration, policy):
             return self._joint(filter, failures)
-        return await asyncio.to_thread(self._joint, filter, failures)
+        return await off_thread(self._joint, filter, failures)
 
     def _wired(self, filter: Any = None) -> Wiring:
         """Give the wiring of the fields as they are now; a copied or changed retriever makes its own."""

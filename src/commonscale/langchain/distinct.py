@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from commonscale.core.attempts import store_name
 from commonscale.core.errors import SourceError
 from commonscale.core.probing import probe_of
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Modality, Question, Source
 from commonscale.core.unbounded import is_by_text, is_unbounded
 
@@ -83,7 +83,7 @@ class DistinctSource:
         """As ``search``: by the source's own ``asearch`` if it has one, else in a thread."""
         ask = getattr(self.source, "asearch", None)
         if not inspect.iscoroutinefunction(ask):
-            return await asyncio.to_thread(self.search, questions, k)
+            return await off_thread(self.search, questions, k)
         kept = [Candidates((), np.empty(0))] * len(questions)
         depth, asked = k, list(range(len(questions)))
         while asked:

@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 
 from commonscale.core.concurrency import ASKED_AT_ONCE
 from commonscale.core.errors import InvalidInputError, SourceError
+from commonscale.core.threads import off_thread
 from commonscale.core.treatments import Scored
 from commonscale.stores.bm25 import RankBm25Index
 from commonscale.stores.retrieved import WordAsker
@@ -60,8 +61,11 @@ class RetrieverAsker:
         return [self._scored(found) for found in retriever.batch(list(texts), _CONFIG)]
 
     async def aask(self, texts: Sequence[str], k: int) -> list[Scored]:
-        """As ``ask``; LangChain runs retrievers that are not asynchronous in a thread."""
+        """As ``ask``; retrievers that are not asynchronous are asked in a thread."""
         retriever = self._deeper(self._retriever, k)
+        if not _is_asynchronous(retriever):
+            # LangChain would take a thread of the event loop's pool, for which the loop waits at its end.
+            return await off_thread(self.ask, texts, k)
         if len(texts) == 1:
             return [self._scored(await retriever.ainvoke(texts[0]))]
         return [self._scored(found) for found in await retriever.abatch(list(texts), _CONFIG)]
@@ -78,6 +82,11 @@ class RetrieverAsker:
                 f"ranking; say where scores are with RetrieverSource(retriever, score=...)"
             )
         return float(number)
+
+
+def _is_asynchronous(retriever: BaseRetriever) -> bool:
+    inherited = "_aget_relevant_documents", "ainvoke"
+    return any(getattr(type(retriever), name) is not getattr(BaseRetriever, name) for name in inherited)
 
 
 def deepened(retriever: BaseRetriever, k: int) -> BaseRetriever:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from commonscale.core.concurrency import amap_bounded, off_loop
 from commonscale.core.cosines import SCORE_KINDS, Converter, to_cosine
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.question_vectors import question_rows
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Probe, Question
 from commonscale.langchain.stored_vectors import stored_vectors
 from commonscale.langchain.view import View
@@ -83,7 +83,7 @@ class ScoredSource:
         """As ``search``: by the store's asynchronous method if it has one, else in a thread."""
         ask = getattr(self.store, "a" + self.facts.method, None)
         if not inspect.iscoroutinefunction(ask):
-            return await asyncio.to_thread(self.search, questions, k)
+            return await off_thread(self.search, questions, k)
 
         async def one(vector: list[float]) -> Any:
             return await ask(vector, k=k, **self._arguments)

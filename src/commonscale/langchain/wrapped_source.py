@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from langchain_core.documents import Document
 from commonscale.core.attempts import store_name
 from commonscale.core.errors import SourceError
 from commonscale.core.probing import probe_of
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Question, Source
 from commonscale.core.unbounded import is_by_text, is_unbounded
 from commonscale.langchain.documents import as_document
@@ -92,7 +92,7 @@ class WrappedSource:
         """As ``search``: by the source's own ``asearch`` if it has one, else in a thread."""
         ask = getattr(self.source, "asearch", None)
         if not inspect.iscoroutinefunction(ask):
-            return await asyncio.to_thread(self.search, questions, k)
+            return await off_thread(self.search, questions, k)
         depth = k
         found = self._seen(await ask(questions, depth), questions)
         kept = self._kept(found, k)

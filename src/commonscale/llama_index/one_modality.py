@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
@@ -10,6 +9,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.search import JointSearch
+from commonscale.core.threads import off_thread
 from commonscale.core.types import IMAGE, TEXT, Modality, Ranking
 from commonscale.llama_index.questions import IMAGE_QUESTION, QuestionEmbedder, as_bundle, bundle_mark
 from commonscale.llama_index.results import scored_nodes
@@ -89,7 +89,7 @@ class OneModalityRetriever(MultiModalRetriever):
 
     async def _anodes(self, ranking: Ranking, bundle: QueryBundle) -> list[NodeWithScore]:
         # A docstore may lie behind a network.
-        return await asyncio.to_thread(scored_nodes, ranking, self._sources, bundle_mark(bundle))
+        return await off_thread(scored_nodes, ranking, self._sources, bundle_mark(bundle))
 
 
 def _image_question(question: QueryType) -> InvalidInputError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from commonscale.core.concurrency import amap_bounded, off_loop
 from commonscale.core.cosines import to_cosine
 from commonscale.core.errors import SourceError, UnknownScoreKindError
 from commonscale.core.passing import is_passing
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Hit, Probe, Question
 from commonscale.llama_index.catalog import nodes_of
 from commonscale.llama_index.restriction import filters_of, watch_of
@@ -74,14 +74,14 @@ class QuerySource:
         searched in a thread.
         """
         if self._aquery_works is False:
-            return await asyncio.to_thread(self.search, questions, k)
+            return await off_thread(self.search, questions, k)
         queries = [self._query(question, k) for question in questions]
         try:
             results = await amap_bounded(self._store.aquery, queries)
         except Exception as error:
             if self._aquery_works or is_passing(error):
                 raise
-            found = await asyncio.to_thread(self.search, questions, k)
+            found = await off_thread(self.search, questions, k)
             self._aquery_works = False
             return found
         self._aquery_works = True

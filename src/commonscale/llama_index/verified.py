@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from llama_index.core.schema import QueryType
 
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Question
 from commonscale.core.verification import WORDING, Verification
 from commonscale.llama_index.batch import BatchRetriever
@@ -33,7 +33,7 @@ class VerifiedRetriever(BatchRetriever):
 
     async def averify(self, questions: Sequence[QueryType] = ()) -> Verification:
         """As ``verify``, off the event loop."""
-        return await asyncio.to_thread(self.verify, questions)
+        return await off_thread(self.verify, questions)
 
     def _telling(self, questions: Sequence[QueryType]) -> list[Question]:
         asked = list(questions)[:1]

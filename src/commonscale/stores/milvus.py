@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Vector
 from commonscale.stores.milvus_clients import serves_this_loop
 from commonscale.stores.table import Found
@@ -108,7 +108,7 @@ class MilvusTable:
     async def _asearch(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         settings = self._known
         if settings is None or not await serves_this_loop(self._aclient):
-            return await asyncio.to_thread(self.search, rows, k, with_vectors)
+            return await off_thread(self.search, rows, k, with_vectors)
         arguments = self._arguments(settings, k, with_vectors)
         answers: list[Any] = []
         for start in range(0, len(rows), _BATCH):

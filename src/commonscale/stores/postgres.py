@@ -13,6 +13,7 @@ import numpy as np
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, StatementError
 
 from commonscale.core.errors import InvalidInputError, SourceError, UnknownScoreKindError
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Vector
 from commonscale.stores.postgres_engines import Engines, on_loop
 from commonscale.stores.postgres_sql import (
@@ -91,7 +92,7 @@ class PostgresTable:
 
     async def asearch(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         """As ``search``, through the store's asynchronous engine where it has one."""
-        engines = await asyncio.to_thread(self._connect)
+        engines = await off_thread(self._connect)
         answers = await engines.aask(partial(self._answers, k=k, with_vectors=with_vectors), rows)
         return await asyncio.to_thread(self._found, answers, with_vectors)
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool, QueuePool
 
 from commonscale.core.concurrency import ASKED_AT_ONCE, amap_bounded, map_bounded
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Vector
 
 T = TypeVar("T")
@@ -68,7 +69,7 @@ class Engines(NamedTuple):
             return await asyncio.wrap_future(asked)
         if self.asynchronous is not None and _belongs_here(self.asynchronous):
             return await _over(self.asynchronous, work, rows)
-        return await asyncio.to_thread(self.ask, work, rows)
+        return await off_thread(self.ask, work, rows)
 
 
 async def _over(engine: AsyncEngine, work: Work[T], rows: Vector) -> list[T]:

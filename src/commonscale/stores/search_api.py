@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import InvalidInputError, SourceError
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Vector
 from commonscale.stores.conversations import Conversation, PerLoop, Step, arun, run
 from commonscale.stores.table import Found
@@ -82,7 +82,7 @@ class SearchTable:
 
     async def _asearch(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         if self._aclients is None:
-            return await asyncio.to_thread(self.search, rows, k, with_vectors)
+            return await off_thread(self.search, rows, k, with_vectors)
         async with self._aclients.client() as client:
             return await arun(self._searched(rows, k, with_vectors), client)
 

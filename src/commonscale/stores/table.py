@@ -14,6 +14,7 @@ from commonscale.core.cosines import Converter, cosines_with, to_cosine
 from commonscale.core.errors import InvalidInputError, SourceError
 from commonscale.core.passing import is_passing
 from commonscale.core.question_vectors import question_rows
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Floats, Modality, Probe, Question, Vector
 
 
@@ -145,7 +146,7 @@ class TableSource:
 
     async def _asearch(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         # The table may have to ask for its settings first, by its synchronous client.
-        rows, with_vectors = await asyncio.to_thread(lambda: (self._rows(questions), self._with_vectors))
+        rows, with_vectors = await off_thread(lambda: (self._rows(questions), self._with_vectors))
         table: Any = self.table
         found = await table.asearch(rows, k, with_vectors)
         return await asyncio.to_thread(self._candidates, rows, found)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from commonscale.core.concurrency import amap_bounded, map_bounded
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Vector
 from commonscale.stores.conversations import Conversation, Step, arun, run
 from commonscale.stores.table import Found
@@ -86,7 +87,7 @@ class WeaviateTable:
 
     async def _asearch(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         if not self._usable_here():
-            return await asyncio.to_thread(self.search, rows, k, with_vectors)
+            return await off_thread(self.search, rows, k, with_vectors)
         client = self._aclient
         settings = await arun(self._settings(), client)
         if settings is None:
