@@ -11,15 +11,16 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Source
 from commonscale.langchain.table_store import table_source
 from commonscale.langchain.view import View
-from commonscale.stores.lancedb import LanceTable, Row, column, literal
+from commonscale.stores.lancedb import LanceTable, Row, column, literal, within
 
 
 def open_lancedb(store: Any, view: View) -> Source:
     """Open one modality of a LanceDB store; its table may be created later.
 
     ``filter`` is an SQL condition (``"metadata.year > 2000"``) or a mapping from columns to values
-    (``{"metadata.topic": "art"}``), and holds before the search, not after it as the store's own would. The store's
-    ``distance`` is not used: it changes only what the store calls relevance, not its search.
+    (``{"metadata.topic": "art"}``; a list stands for any of its values), and holds before the search, not after it as
+    the store's own would. The store's ``distance`` is not used: it changes only what the store calls relevance, not its
+    search.
 
     Raises:
         InvalidInputError: if a filter is neither.
@@ -35,7 +36,7 @@ def open_lancedb(store: Any, view: View) -> Source:
         made.id = row_id
         return made
 
-    table = LanceTable(opened, store._vector_key, store._id_key, _where(view))
+    table = LanceTable(opened, store._vector_key, store._id_key, _where(view), name=store._table_name)
     remote = "Remote" in type(store._connection).__name__
     return table_source(store, table, view, document, concurrent=True, remote=remote)
 
@@ -52,8 +53,14 @@ def _sql(condition: Any) -> str:
         return condition
     if isinstance(condition, Mapping):
         # The store itself puts numbers into quotes too, which LanceDB refuses.
-        return " AND ".join(f"{key} = {literal(value)}" for key, value in condition.items())
+        return " AND ".join(_equals(key, value) for key, value in condition.items())
     raise InvalidInputError(
         f"a filter of a LanceDB store must be an SQL condition such as \"metadata.topic = 'art'\" or a mapping such as "
         f"{{'metadata.topic': 'art'}}, got {condition!r}"
     )
+
+
+def _equals(key: str, value: Any) -> str:
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return f"({within(key, value)})"
+    return f"{key} = {literal(value)}"

@@ -73,9 +73,10 @@ def _add_to_lancedb(store: Any, nodes: list[BaseNode], _labels: Labels) -> None:
         with suppress(ValueError, FileNotFoundError):
             store._table = store._connection.open_table(store._table_name)
     if store._table is not None:
+        from commonscale.stores.lancedb import within
+
         # The store's own delete_nodes() puts ids into double quotes, which LanceDB takes for names of columns.
-        quoted = ", ".join("'" + node.node_id.replace("'", "''") + "'" for node in nodes)
-        store._table.delete(f"id IN ({quoted})")
+        store._table.delete(within("id", [node.node_id for node in nodes]))
     store.add(nodes)
 
 

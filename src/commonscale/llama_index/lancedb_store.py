@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llama_index.core.schema import BaseNode, NodeRelationship, RelatedNodeInfo, TextNode
-from llama_index.core.vector_stores.types import FilterOperator, MetadataFilter, MetadataFilters
+from llama_index.core.vector_stores.types import FilterOperator, MetadataFilter
 from llama_index.core.vector_stores.utils import metadata_dict_to_node
 
 from commonscale.core.errors import InvalidInputError
@@ -13,7 +13,7 @@ from commonscale.llama_index.conditions import written
 from commonscale.llama_index.restriction import filters_of
 from commonscale.llama_index.sources import StoreRequest
 from commonscale.llama_index.table_store import NodeTableSource
-from commonscale.stores.lancedb import LanceTable, Row, column, literal
+from commonscale.stores.lancedb import LanceTable, Row, column, literal, within
 
 
 def open_lancedb(store: Any, request: StoreRequest) -> NodeTableSource:
@@ -34,9 +34,10 @@ def open_lancedb(store: Any, request: StoreRequest) -> NodeTableSource:
         lambda: store._table,
         store.vector_column_name,
         "id",
-        written(filters_of(request), _condition),
+        written(filters_of(request), _condition, _negated),
         nprobes=store.nprobes,
         refine_factor=store.refine_factor,
+        name=store._table_name,
     )
 
     def node(row_id: str, row: Row) -> BaseNode:
@@ -59,23 +60,34 @@ def _plain_node(row_id: str, text: str | None, metadata: dict[str, Any], documen
     return node
 
 
-def _condition(one: MetadataFilter) -> str:
-    """Write one filter as the store does, but for two mistakes of its translation.
+def _negated(part: str) -> str:
+    # Of a missing value SQL knows neither that a condition holds nor that it does not.
+    return f"not coalesce({part}, false)"
 
-    It writes quotes in texts as they are, so that the condition ends there, and "is not" as "does not contain".
+
+def _condition(one: MetadataFilter) -> str:
+    """Write one filter, with what the store has operators for and without the mistakes of its own translation.
+
+    It writes quotes in texts as they are, so that the condition ends there, "is not" as "does not contain", and for
+    several values where one belongs no SQL.
     """
-    from llama_index.vector_stores.lancedb.base import _to_lance_filter
     from llama_index.vector_stores.lancedb.util import sql_operator_mapper
 
-    if one.operator not in sql_operator_mapper:
+    operator, value = one.operator, one.value
+    if operator not in sql_operator_mapper:
         raise InvalidInputError(
-            f"LanceDB cannot filter by {one.operator.name} ({one!r}); it has: "
+            f"LanceDB cannot filter by {operator.name} ({one!r}); it has: "
             f"{', '.join(operator.name for operator in sql_operator_mapper)}"
         )
+    several = isinstance(value, list)
+    if several != (operator == FilterOperator.IN):
+        needed = f"one value; for several use {FilterOperator.IN!r}" if several else "a list of values"
+        raise InvalidInputError(f"the filter {one!r} needs {needed}, got {value!r}")
     key = column("metadata", one.key)
-    if one.operator == FilterOperator.NE and not isinstance(one.value, list):
-        return f"{key} != {literal(one.value)}"
-    value = one.value.replace("'", "''") if isinstance(one.value, str) else one.value
-    plain = MetadataFilter(key=key, value=value, operator=one.operator)
-    # With these keys the store takes ours as it is and adds no prefix of its own.
-    return str(_to_lance_filter(MetadataFilters(filters=[plain]), []))
+    if several:
+        return within(key, value)
+    if operator == FilterOperator.NE:
+        return f"{key} IS NULL OR {key} != {literal(value)}"
+    if operator == FilterOperator.TEXT_MATCH:
+        return f"{key} LIKE {literal(f'%{value}%')}"
+    return f"{key}{sql_operator_mapper[operator]}{literal(value)}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
+from commonscale.core.errors import InvalidInputError, SourceError, UnknownScoreKindError
 from commonscale.core.types import Vector
 from commonscale.stores.table import Found
 
@@ -50,7 +50,11 @@ class LanceTable:
     and its kin) the index's own metric is used, since LanceDB would pass over the index for another; its numbers are
     compressed, so more candidates are read in full (``refine_factor``), and a filter that leaves few rows makes it
     probe more partitions than ``nprobes``. Cosines are always computed from the stored vectors, which LanceDB reads
-    along with a hit's row. Rows whose vector is null are not found, which is LanceDB's own doing.
+    along with a hit's row.
+
+    Rows without a vector are not found, which is LanceDB's own doing. Nor are, by cosine, rows whose vector is all
+    zeros: that is looked for, and is an error, where fewer hits come back than were asked for. Where as many come back,
+    such a row is passed over without a word.
     """
 
     trusted = False
@@ -64,6 +68,7 @@ class LanceTable:
         *,
         nprobes: int | None = None,
         refine_factor: int | None = None,
+        name: str | None = None,
     ) -> None:
         """Set up the table.
 
@@ -74,6 +79,7 @@ class LanceTable:
             where: an SQL condition on the rows that may be found.
             nprobes: least partitions of an index that are searched; None for LanceDB's default.
             refine_factor: candidates per hit that are read in full where there is an index; None for 10.
+            name: the table's name, for messages while there is none.
         """
         self._opened = opened
         self._vector = vector
@@ -81,7 +87,7 @@ class LanceTable:
         self._where = where
         self._nprobes = nprobes
         self._refine = refine_factor or _REFINE
-        self._dimension: int | None = None
+        self._name = name
 
     @property
     def score_kind(self) -> str | None:
@@ -92,9 +98,13 @@ class LanceTable:
     @property
     def dimension(self) -> int | None:
         """Length of the vectors."""
-        if self._dimension is None and (table := self._opened()) is not None:
-            self._dimension = self._length(table.schema)
-        return self._dimension
+        table = self._opened()
+        return None if table is None else self._length(table.schema)
+
+    @property
+    def absent(self) -> str | None:
+        """Name the table if there is none."""
+        return f"the LanceDB table {self._name!r}" if self._opened() is None else None
 
     def search(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         """Search many questions in one call per hundred."""
@@ -113,6 +123,9 @@ class LanceTable:
         for start in range(0, len(rows), _BATCH):
             part = rows[start : start + _BATCH]
             found += self._split(self._ask(table, part, k, metric), len(part), with_vectors)
+        fewest = min(found, key=lambda one: len(one.ids), default=None)
+        if fewest is not None and len(fewest.ids) < k:
+            self._refuse_null(table, set(fewest.ids))
         return found
 
     def _ask(self, table: Any, rows: Vector, k: int, metric: str | None) -> Any:
@@ -137,6 +150,23 @@ class LanceTable:
                 f"names the modality (modality_key=) there"
             ) from error
 
+    def _refuse_null(self, table: Any, found: set[str]) -> None:
+        """Look for a null vector among the rows that should have been found, and were not."""
+        passing = table.count_rows(self._where)
+        if passing <= len(found):
+            return
+        condition = f"{column(self._vector)} IS NOT NULL" + (f" AND ({self._where})" if self._where else "")
+        query = table.search().where(condition).select([self._id_column, self._vector]).limit(passing)
+        for part in query.to_batches():
+            ids = part[self._id_column].to_pylist()
+            norms = np.linalg.norm(self._matrix(part), axis=1)
+            for place in np.flatnonzero(~(np.isfinite(norms) & (norms > 0))):
+                if str(ids[place]) not in found:
+                    raise SourceError(
+                        f"the stored vector of document {ids[place]!r} in the LanceDB table {table.name!r} is null or "
+                        f"not finite, so it has no cosine; embed that document again, or delete it from the store"
+                    )
+
     def _split(self, answer: Any, questions: int, with_vectors: bool) -> list[Found]:
         if "query_index" in answer.schema.names:
             of_question = answer["query_index"].to_numpy()
@@ -159,8 +189,10 @@ class LanceTable:
         return found
 
     def _matrix(self, answer: Any) -> Any:
-        column = answer[self._vector].combine_chunks()
-        return np.asarray(column.flatten(), dtype=np.float32).reshape(len(answer), -1)
+        """Give the stored vectors (n, d) of a table or of a batch of its rows."""
+        column = answer[self._vector]
+        numbers = (column.combine_chunks() if hasattr(column, "combine_chunks") else column).flatten()
+        return np.asarray(numbers, dtype=np.float32).reshape(answer.num_rows, self._length(answer.schema))
 
     def _metric(self, table: Any) -> str | None:
         for index in table.list_indices():
@@ -192,15 +224,30 @@ class LanceTable:
 
 def column(*path: str) -> str:
     """Write the name of a column, or of a field in a struct, for an SQL condition."""
-    return ".".join(part if re.fullmatch(r"[A-Za-z_]\w*", part) else f"`{part}`" for part in path)
+    plain = re.compile(r"[A-Za-z_]\w*")
+    return ".".join(part if plain.fullmatch(part) else "`" + part.replace("`", "``") + "`" for part in path)
 
 
 def literal(value: Any) -> str:
-    """Write a value for an SQL condition: text in quotes, numbers and truth values as they are."""
+    """Write a value for an SQL condition: text in quotes, numbers and truth values as they are.
+
+    Raises:
+        InvalidInputError: if it is none, or several.
+    """
+    if value is None or (isinstance(value, Collection) and not isinstance(value, str)):
+        raise InvalidInputError(f"LanceDB can compare with one text, number or truth value, got {value!r}")
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, (bool, int, float)):
         return json.dumps(value)
     escaped = str(value).replace("'", "''")
     return f"'{escaped}'"
+
+
+def within(name: str, values: Iterable[Any]) -> str:
+    """Write that a column, as ``column`` writes it, has one of some values."""
+    listed = ", ".join(literal(value) for value in values)
+    return f"{name} IN ({listed})" if listed else "false"
 
 
 def _names(schema: Any) -> Sequence[str]:

@@ -59,6 +59,9 @@ def question(vector: Any) -> Question:
     return Question(vector=np.asarray(vector, np.float32))
 
 
+ASKED = question([1.0, 0.5])
+
+
 @pytest.fixture(scope="module")
 def rows() -> np.ndarray:
     return unit_rows(np.random.default_rng(0), MANY, DIMENSION)
@@ -199,6 +202,59 @@ def test_filters_nest_and_negate(people: Any) -> None:
     assert either.filters == [equal("year", 1990), equal("year", 2000)]
 
 
+SOME = [{"topic": "art", "a`b": 1}, {"topic": None, "a`b": 2}, {"topic": "tax", "a`b": 3}]
+
+
+def test_what_does_not_hold_of_a_missing_key_is_what_llama_index_means(tmp_path: Path) -> None:
+    from llama_index.core.vector_stores import SimpleVectorStore
+
+    made = nodes([[1.0, 0.1], [1.0, 0.2], [1.0, 0.3]], lambda place: {k: v for k, v in SOME[place].items() if v})
+    plain = SimpleVectorStore()
+    plain.add(made)
+    store = li_store(tmp_path, made)
+    art = MetadataFilter(key="topic", value="art")
+    other = MetadataFilter(key="topic", value="art", operator=FilterOperator.NE)
+    among = MetadataFilter(key="topic", value=["art", "law"], operator=FilterOperator.IN)
+    for filters, expected in [
+        (MetadataFilters(filters=[other]), ["n1", "n2"]),
+        (MetadataFilters(filters=[art], condition=FilterCondition.NOT), ["n1", "n2"]),
+        (MetadataFilters(filters=[among], condition=FilterCondition.NOT), ["n1", "n2"]),
+        (MetadataFilters(filters=[other], condition=FilterCondition.NOT), ["n0"]),
+        (MetadataFilters(filters=[art, other], condition=FilterCondition.NOT), []),
+    ]:
+        result = plain.query(VectorStoreQuery(query_embedding=[1.0, 1.0], similarity_top_k=5, filters=filters))
+        assert sorted(result.ids) == expected
+        assert found_by(store, filters) == expected
+    either = MetadataFilters(filters=[art, MetadataFilter(key="a`b", value=3)], condition=FilterCondition.OR)
+    assert found_by(store, MetadataFilters(filters=[either], condition=FilterCondition.NOT)) == ["n1"]
+
+
+def test_keys_and_values_end_no_condition(tmp_path: Path) -> None:
+    store = li_store(tmp_path, nodes([[1.0, 0.1], [1.0, 0.2], [1.0, 0.3]], lambda place: SOME[place]))
+
+    def one(key: str, value: Any, operator: FilterOperator = FilterOperator.EQ) -> MetadataFilters:
+        return MetadataFilters(filters=[MetadataFilter(key=key, value=value, operator=operator)])
+
+    assert found_by(store, one("a`b", 2)) == ["n1"]
+    assert found_by(store, one("topic", [], FilterOperator.IN)) == []
+    with pytest.raises(InvalidInputError, match="refuses the filter"):
+        found_by(store, one("x` = 1 OR true OR metadata.`x", 2))
+    for operator in (FilterOperator.EQ, FilterOperator.NE, FilterOperator.GT, FilterOperator.TEXT_MATCH):
+        with pytest.raises(InvalidInputError, match=r"needs one value; for several use .*IN"):
+            found_by(store, one("topic", ["art", "tax"], operator))
+    with pytest.raises(InvalidInputError, match="needs a list of values, got 'art'"):
+        found_by(store, one("topic", "art", FilterOperator.IN))
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_filter_that_nothing_passes_gives_no_hits(number: int, people: Any, lc_store: Any) -> None:
+    nobody = MetadataFilters(filters=[MetadataFilter(key="year", value=1)])
+    found = open_source(people, StoreRequest("text", filters=nobody)).search([ASKED] * number, 5)
+    assert [list(one.ids) for one in found] == [[]] * number
+    found = source_of(lc_store, View("text", filter="metadata.year = 1")).search([ASKED] * number, 5)
+    assert [list(one.ids) for one in found] == [[]] * number
+
+
 def test_filters_that_lancedb_cannot_apply_are_refused(people: Any) -> None:
     def one(operator: FilterOperator, value: Any, key: str = "who") -> MetadataFilters:
         return MetadataFilters(filters=[MetadataFilter(key=key, value=value, operator=operator)])
@@ -247,11 +303,46 @@ def test_a_null_vector_among_the_hits_of_an_index_is_named(tmp_path: Path, rows:
     stored[42] = 0
     store = li_store(tmp_path, nodes(stored))
     source = open_source(store, StoreRequest("text"))
-    # By cosine LanceDB leaves out what has none.
-    assert len(source.search([question(rows[0])], 300)[0].ids) == 299
     store.table.create_index("vector", config=IvfPq(distance_type="l2", **PQ))
     with pytest.raises(SourceError, match=r"'n42'.*null"):
         source.search([question(rows[0])], 300)
+
+
+def test_a_null_vector_that_lancedb_leaves_out_is_named_where_hits_are_missing(tmp_path: Path) -> None:
+    vectors = np.tile([1.0, 0.5], (10, 1))
+    vectors[4] = 0
+    store = li_store(tmp_path, nodes(vectors, lambda place: {"place": place, "half": place % 2}))
+    source = open_source(store, StoreRequest("text"))
+    for k in (10, 99):
+        with pytest.raises(SourceError, match=r"'n4'.*table 't'.*null"):
+            source.search([ASKED, ASKED], k)
+    # By cosine LanceDB passes over it, so as many as were asked for do come.
+    assert len(source.search([ASKED], 9)[0].ids) == 9
+    odd = MetadataFilters(filters=[MetadataFilter(key="half", value=1)])
+    assert found_by(store, odd) == ["n1", "n3", "n5", "n7", "n9"]
+    with pytest.raises(SourceError, match="'n4'"):
+        found_by(store, MetadataFilters(filters=[MetadataFilter(key="half", value=0)]))
+
+
+def test_rows_without_a_vector_are_no_null_vectors(tmp_path: Path) -> None:
+    row = {"id": "a", "text": "words", "vector": [1.0, 0.0], "metadata": {"x": 1}}
+    table = lancedb.connect(tmp_path).create_table("own", [row])
+    table.add([{**row, "id": "b", "vector": None}])
+    source = open_source(li_store(tmp_path, table=table), StoreRequest("text"))
+    assert list(source.search([ASKED], 5)[0].ids) == ["a"]
+
+
+def test_a_table_that_was_made_anew_with_another_dimension_is_searched(tmp_path: Path, lc_store: Any) -> None:
+    source = source_of(lc_store, View("text"))
+    assert source.dimension == 2
+    row = {"id": "long", "text": "words", "vector": [0.0, 0.0, 1.0], "metadata": {"x": 1}}
+    lancedb.connect(lc_store._connection.uri).create_table(lc_store._table_name, [row], mode="overwrite")
+    assert list(source.search([question([0.0, 0.6, 0.8])], 5)[0].ids) == ["long"]
+    store = li_store(tmp_path / "other", nodes([[1.0, 0.0]]), mode="overwrite")
+    other = open_source(store, StoreRequest("text"))
+    assert other.dimension == 2
+    store._table = store._connection.create_table("t", [row], mode="overwrite")
+    assert list(other.search([question([0.0, 0.6, 0.8])], 5)[0].ids) == ["long"]
 
 
 def test_wrong_dimensions_and_columns_are_named(tmp_path: Path, rows: np.ndarray) -> None:
@@ -293,6 +384,13 @@ def test_filters_in_langchain(lc_store: Any) -> None:
     assert lc_found(lc_store, filter="metadata.year > 1990") == ["d1", "d2", "d3"]
     assert lc_found(lc_store, filter={"metadata.who": "O'Brien"}) == ["d0"]
     assert lc_found(lc_store, filter={"metadata.year": 1995, "metadata.seen": False}) == ["d1"]
+    assert lc_found(lc_store, filter={"metadata.who": ["O'Brien", "Anna"]}) == ["d0", "d2"]
+    assert lc_found(lc_store, filter={"metadata.year": [1995, 2005], "metadata.seen": False}) == ["d1", "d3"]
+    assert lc_found(lc_store, filter={"metadata.year": np.int64(1995)}) == ["d1"]
+    assert lc_found(lc_store, filter={"metadata.year": []}) == []
+    for value in (None, {"$gt": 1990}, b"x", [[1995]]):
+        with pytest.raises(InvalidInputError, match="one text, number or truth value, got"):
+            lc_found(lc_store, filter={"metadata.year": value})
     assert lc_found(lc_store, modality_key="modality", filter="metadata.year > 1990 OR metadata.seen") == ["d0", "d2"]
     assert lc_found(lc_store, modality_key="topic of", modality="tax") == ["d2", "d3"]
     assert lc_found(lc_store, modality_filter="text LIKE '%3'", filter={"metadata.year": 2005}) == ["d3"]
