@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from llama_index.core.schema import BaseNode
 
-from commonscale.core.errors import InvalidInputError
-from commonscale.llama_index.restriction import label_of
+from commonscale.llama_index.restriction import filters_of
 from commonscale.llama_index.sources import StoreRequest
 from commonscale.llama_index.table_store import NodeTableSource
 
-_CONNECTING = Lock()
+_CONNECTING: WeakKeyDictionary[type, Lock] = WeakKeyDictionary()
+"""A lock for every store, by the class that each makes for its own table: a store itself is no key."""
+
+_CONNECTING_LOCK = Lock()
 
 
 def open_postgres(store: Any, request: StoreRequest) -> NodeTableSource:
@@ -26,9 +29,10 @@ def open_postgres(store: Any, request: StoreRequest) -> NodeTableSource:
         request: what to search in it.
 
     Raises:
-        InvalidInputError: if the store cannot translate a filter.
+        InvalidInputError: if a filter cannot be translated.
     """
     # Whoever holds such a store has SQLAlchemy.
+    from commonscale.llama_index.postgres_filters import condition_of
     from commonscale.stores.postgres import PostgresTable
     from commonscale.stores.postgres_engines import Engines
     from commonscale.stores.postgres_sql import COSINE, Layout
@@ -39,12 +43,13 @@ def open_postgres(store: Any, request: StoreRequest) -> NodeTableSource:
 
     customize = store._customize_query_fn
     rows = store._table_class.__table__
+    condition = condition_of(filters_of(request), rows.c.metadata_)
     layout = Layout(
         rows,
         "node_id",
         "embedding",
         ("text", "metadata_"),
-        _conditions(store, rows, request),
+        [] if condition is None else [condition],
         None if customize is None else lambda statement: customize(statement, store._table_class),
     )
     ef_search = (store.hnsw_kwargs or {}).get("hnsw_ef_search")
@@ -66,19 +71,6 @@ _OWN = frozenset({"node_id", "text", "metadata_", "commonscale_distance", "commo
 """Columns that are not added by the user's ``customize_query_fn``."""
 
 
-def _conditions(store: Any, rows: Any, request: StoreRequest) -> list[Any]:
-    conditions = []
-    if request.filters is not None and request.filters.filters:
-        try:
-            conditions.append(store._recursively_apply_filters(request.filters))
-        except (TypeError, ValueError) as error:
-            raise InvalidInputError(f"PGVectorStore cannot filter by {request.filters!r}: {error}") from error
-    if request.mixed:
-        # Not by the store's own translation, which writes values into the SQL: a label may hold a quote or a colon.
-        conditions.append(rows.c.metadata_[request.modality_key].astext == label_of(request))
-    return conditions
-
-
 def _prepare(store: Any) -> None:
     """Let the store set itself up, as its own first query would, but not before its server answers.
 
@@ -86,7 +78,10 @@ def _prepare(store: Any) -> None:
     """
     if store._is_initialized:
         return
-    with _CONNECTING:
+    with _CONNECTING_LOCK:
+        own = _CONNECTING.setdefault(store._table_class, Lock())
+    # Only those who want this store wait while its server does not answer.
+    with own:
         if store._is_initialized:
             return
         store._connect()
