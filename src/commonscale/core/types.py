@@ -77,7 +77,8 @@ class Source(Protocol):
     (BM25) in place of cosines: they may lie anywhere, but more must mean better. One whose attribute ``by_text`` is
     true searches by ``Question.text``, so that questions need no vector for it. ``probe(questions, k)``,
     which returns one ``Probe`` per question, lets a source be verified (see ``commonscale.core.verification``); one
-    whose attribute ``needs_check`` is false is verified on demand only, not before the first search.
+    whose attribute ``needs_check`` is false is verified on demand only, not before the first search; one with
+    ``version`` and ``read_version()`` is verified again when its store is set up anew (see ``FirstUse``).
     """
 
     def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:

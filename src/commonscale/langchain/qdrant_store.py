@@ -10,7 +10,9 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Source
 from commonscale.langchain.table_store import table_source
 from commonscale.langchain.view import View
-from commonscale.stores.qdrant import QdrantTable, is_local
+from commonscale.stores.qdrant import QdrantTable
+from commonscale.stores.qdrant_keys import key_path
+from commonscale.stores.qdrant_settings import is_local
 
 
 def open_qdrant(store: Any, view: View) -> Source:
@@ -42,7 +44,7 @@ def _restriction(store: Any, view: View) -> Any:
 
     own = view.modality_filter
     if own is None and view.modality_key is not None:
-        key = f"{store.metadata_payload_key}.{view.modality_key}"
+        key = key_path(store.metadata_payload_key, view.modality_key)
         own = models.FieldCondition(key=key, match=models.MatchValue(value=view.modality))
     conditions = [condition for condition in (own, view.filter) if condition is not None]
     for condition in conditions:

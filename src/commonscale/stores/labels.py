@@ -14,7 +14,9 @@ class LabelWatch:
     starve images in one joint top k. A document without that label is never found, and that must not be silent.
     """
 
-    def __init__(self, store: str, key: str, modality: Modality, *, mixed: bool, filtered: bool) -> None:
+    def __init__(
+        self, store: str, key: str, modality: Modality, *, mixed: bool, filtered: bool, by_class: str | None = None
+    ) -> None:
         """Set up the watch.
 
         Args:
@@ -23,11 +25,13 @@ class LabelWatch:
             modality: the modality that is searched.
             mixed: whether the store holds several modalities; if not, nothing is ever said.
             filtered: whether the user restricts the search too.
+            by_class: which classes of documents are asked for, in words, where these tell the modality.
         """
         self._store = store
         self._key = key
         self._modality = modality
         self._filtered = filtered
+        self._by_class = by_class
         self._done = not mixed
 
     def __call__(self, hits: int) -> None:
@@ -38,10 +42,14 @@ class LabelWatch:
         if hits:
             return
         filtered = " that pass the filter" if self._filtered else ""
+        if self._by_class is None:
+            asked = f"whose metadata say {self._key}={self._modality!r}"
+            mend = "write that into the metadata of every document, texts too, or name another key with modality_key="
+        else:
+            asked = self._by_class
+            mend = "add them as documents of such a class, or name a metadata key that tells with modality_key="
         warn(
             f"the first search for {self._modality!r} documents in this mixed {self._store} found none: it asks for "
-            f"documents{filtered} whose metadata say {self._key}={self._modality!r}. If there are any, write that "
-            f"into the metadata of every document, texts too, or name another key with modality_key=; if not, leave it "
-            f"out of modalities=",
+            f"documents{filtered} {asked}. If there are any, {mend}; if not, leave it out of modalities=",
             CommonscaleWarning,
         )

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.threads import off_thread
 from commonscale.core.types import Vector
-from commonscale.stores.milvus_clients import serves_this_loop
+from commonscale.stores.milvus_clients import is_local, serves_this_loop
+from commonscale.stores.milvus_settings import KINDS, Condition, Settings, read_settings
 from commonscale.stores.table import Found
-
-_KINDS = {"COSINE": "cosine", "IP": "inner_product", "L2": "squared_l2"}
-
-_EXACT = frozenset({"FLAT", "IVF_FLAT", "HNSW"})
-"""Indexes that compute with the stored vectors themselves; what AUTOINDEX is, only the server knows."""
-
-_FLOATS = "FLOAT_VECTOR"
 
 _BATCH = 100
 """Questions in one request: each answer holds whole rows, and servers limit the size of what they send."""
 
-
-class _Settings(NamedTuple):
-    metric: str
-    dimension: int
-    exact: bool
-    primary: str
-    fields: list[str]
+_FRESH = 2.0
+"""Seconds for which a server's settings are taken as they were: somebody may make the collection anew. Those of
+Milvus Lite are read for every search, in 5 ms."""
 
 
 class MilvusTable:
@@ -44,7 +34,7 @@ class MilvusTable:
         client: Any,
         collection: str,
         vector_field: str,
-        condition: str = "",
+        condition: Condition = "",
         *,
         aclient: Any = None,
         search_params: dict[str, Any] | None = None,
@@ -58,7 +48,7 @@ class MilvusTable:
                 have.
             collection: the collection; it may be created later.
             vector_field: the field of dense vectors.
-            condition: a boolean expression on the rows that may be found.
+            condition: which rows may be found.
             aclient: a ``pymilvus.AsyncMilvusClient`` of the same server.
             search_params: what the store searches its index with.
             partitions: partitions to search; None for all.
@@ -72,7 +62,9 @@ class MilvusTable:
         self._search_params = dict(search_params or {})
         self._partitions = None if partitions is None else list(partitions)
         self._timeout = timeout
-        self._known: _Settings | None = None
+        self._known: Settings | None = None
+        self._fresh = 0.0 if is_local(client) else _FRESH
+        self._read_at = 0.0
         if aclient is not None:
             self.asearch = self._asearch
 
@@ -80,7 +72,7 @@ class MilvusTable:
     def score_kind(self) -> str | None:
         """The kind of the collection's metric."""
         settings = self._settings()
-        return None if settings is None else _KINDS[settings.metric]
+        return None if settings is None else KINDS[settings.metric]
 
     @property
     def trusted(self) -> bool:
@@ -90,9 +82,17 @@ class MilvusTable:
 
     @property
     def dimension(self) -> int | None:
-        """Length of the vectors."""
-        settings = self._settings()
+        """Length of the vectors.
+
+        Every search asks for it first, so this is where settings that have aged are read again.
+        """
+        settings = self._settings(renew=time.monotonic() - self._read_at >= self._fresh)
         return None if settings is None else settings.dimension
+
+    @property
+    def absent(self) -> str | None:
+        """Name the collection if the last search did not find it."""
+        return f"the Milvus collection {self._collection!r}" if self._known is None else None
 
     def search(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         """Search many questions in one request per hundred."""
@@ -115,12 +115,12 @@ class MilvusTable:
             answers += await self._aclient.search(data=rows[start : start + _BATCH].tolist(), **arguments)
         return [self._found(hits, settings, with_vectors) for hits in answers]
 
-    def _arguments(self, settings: _Settings, k: int, with_vectors: bool) -> dict[str, Any]:
+    def _arguments(self, settings: Settings, k: int, with_vectors: bool) -> dict[str, Any]:
         arguments = {
             "collection_name": self._collection,
             "anns_field": self._vector_field,
             "limit": k,
-            "filter": self._condition,
+            "filter": settings.condition,
             "output_fields": [*settings.fields, *([self._vector_field] if with_vectors else [])],
             # Milvus Lite would obey a metric that is not the index's, where servers refuse it.
             "search_params": {**self._search_params, "metric_type": settings.metric},
@@ -128,7 +128,7 @@ class MilvusTable:
         }
         return arguments if self._timeout is None else {**arguments, "timeout": self._timeout}
 
-    def _found(self, hits: Sequence[Any], settings: _Settings, with_vectors: bool) -> Found:
+    def _found(self, hits: Sequence[Any], settings: Settings, with_vectors: bool) -> Found:
         rows = [dict(hit["entity"]) for hit in hits]
         vectors = [row.pop(self._vector_field, None) for row in rows]
         return Found(
@@ -138,52 +138,18 @@ class MilvusTable:
             vectors if with_vectors else None,
         )
 
-    def _settings(self) -> _Settings | None:
-        if self._known is None and self._client.has_collection(self._collection):
-            settings = self._read()
-            if getattr(self._client.get_load_state(self._collection)["state"], "name", "") == "NotLoad":
+    def _settings(self, renew: bool = False) -> Settings | None:
+        known = self._known
+        if known is None or renew:
+            known = (
+                read_settings(self._client, self._collection, self._vector_field, self._condition)
+                if self._client.has_collection(self._collection)
+                else None
+            )
+            if known and getattr(self._client.get_load_state(self._collection)["state"], "name", "") == "NotLoad":
                 self._client.load_collection(self._collection)
-            self._known = settings
-        return self._known
-
-    def _read(self) -> _Settings:
-        info = self._client.describe_collection(self._collection)
-        fields = {field["name"]: field for field in info["fields"]}
-        field = fields.get(self._vector_field)
-        kinds = {name: getattr(one["type"], "name", str(one["type"])) for name, one in fields.items()}
-        if field is None or kinds[self._vector_field] != _FLOATS:
-            held = "no such field" if field is None else kinds[self._vector_field]
-            dense = [name for name, kind in kinds.items() if kind == _FLOATS]
-            raise InvalidInputError(
-                f"the Milvus collection {self._collection!r} must have a field {self._vector_field!r} of type {_FLOATS}"
-                f", but has {held}; fields of that type: {', '.join(dense) or 'none'}. Name one of them in the store"
-            )
-        metric, index = self._index()
-        others = [name for name, kind in kinds.items() if "VECTOR" not in kind]
-        return _Settings(
-            metric,
-            int(field["params"]["dim"]),
-            index in _EXACT,
-            next(name for name, one in fields.items() if one.get("is_primary")),
-            [*others, "$meta"] if info.get("enable_dynamic_field") else others,
-        )
-
-    def _index(self) -> tuple[str, str]:
-        """Give metric and type of the vectors' index."""
-        names = self._client.list_indexes(self._collection, field_name=self._vector_field)
-        if not names:
-            raise InvalidInputError(
-                f"the field {self._vector_field!r} of the Milvus collection {self._collection!r} has no index, so it "
-                f"cannot be searched; create one with the metric COSINE (client.create_index)"
-            )
-        index = self._client.describe_index(self._collection, names[0])
-        metric = str(index["metric_type"]).upper()
-        if metric not in _KINDS:
-            raise UnknownScoreKindError(
-                f"the Milvus collection {self._collection!r} compares by {metric}, of which no cosine can be made; "
-                f"create its index with one of: {', '.join(_KINDS)} (COSINE is best)"
-            )
-        return metric, str(index["index_type"])
+            self._known, self._read_at = known, time.monotonic()
+        return known
 
 
 def text_literal(value: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,16 +14,15 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError, St
 from commonscale.core.errors import InvalidInputError, SourceError, UnknownScoreKindError
 from commonscale.core.threads import off_thread
 from commonscale.core.types import Vector
+from commonscale.stores.postgres_batch import Batch
 from commonscale.stores.postgres_engines import Engines, on_loop
 from commonscale.stores.postgres_sql import (
     COSINE_DISTANCE,
-    QUESTION,
     Catalog,
     Layout,
     Measure,
     read_catalog,
     search_settings,
-    search_statement,
 )
 from commonscale.stores.table import Found
 
@@ -64,6 +62,7 @@ class PostgresTable:
         self._settings = settings
         self._known: Catalog | None = None
         self._used: Measure | None = None
+        self._absent = False
 
     @property
     def score_kind(self) -> str:
@@ -78,69 +77,84 @@ class PostgresTable:
     @property
     def dimension(self) -> int | None:
         """Length of the vectors. None also where asking the server would keep an event loop waiting, or fails."""
-        if self._known is None and not on_loop():
-            try:
-                self._connect().ask(lambda connection, _: [self._catalog(connection)], np.zeros((1, 1), np.float32))
-            except (SQLAlchemyError, OSError):
-                return None  # The search that follows says what is wrong.
-        return None if self._known is None else self._known.dimension
+        catalog = self.read_version() if self._known is None else self._known
+        return None if catalog is None else catalog.dimension
+
+    @property
+    def version(self) -> Catalog | None:
+        """What the last search found the column of vectors to be like; None if it failed, or was none yet."""
+        return self._known
+
+    def read_version(self) -> Catalog | None:
+        """Ask what the column of vectors is like now; None where that would keep an event loop waiting, or fails."""
+        if on_loop():
+            return None
+        try:
+            asked = self._connect().ask(lambda connection, _: [self._catalog(connection)], np.zeros((1, 1), np.float32))
+        except (SQLAlchemyError, OSError):
+            return None  # The search that follows says what is wrong.
+        return asked[0]
+
+    @property
+    def absent(self) -> str | None:
+        """Name the table if the last search did not find it, or its column of vectors."""
+        return (
+            f"the PostgreSQL table {self._layout.name} with a column {self._layout.embedding!r}"
+            if self._absent
+            else None
+        )
 
     def search(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         """Search question by question, on the connections that the store's pool keeps."""
-        answers = self._connect().ask(partial(self._answers, k=k, with_vectors=with_vectors), rows)
+        answers = self._connect().ask(self._work(k, with_vectors), rows)
         return self._found(answers, with_vectors)
 
     async def asearch(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         """As ``search``, through the store's asynchronous engine where it has one."""
-        engines = await off_thread(self._connect)
-        answers = await engines.aask(partial(self._answers, k=k, with_vectors=with_vectors), rows)
+        engines = await asyncio.to_thread(self._connect)
+        answers = await engines.aask(self._work(k, with_vectors), rows)
         return await asyncio.to_thread(self._found, answers, with_vectors)
 
-    def _answers(self, connection: Any, rows: Vector, k: int, with_vectors: bool) -> list[Any]:
+    def _work(self, k: int, with_vectors: bool) -> Callable[[Any, Vector], list[Any]]:
+        return partial(self._answers, batch=Batch(self._layout, self._measure(), k, with_vectors))
+
+    def _answers(self, connection: Any, rows: Vector, batch: Batch) -> list[Any]:
         """Give the database's rows for every question."""
         try:
-            catalog = self._catalog(connection)
+            if batch.catalog is None:
+                # In every search: the table may have been dropped and made anew, with other vectors or indexes.
+                batch.catalog = self._catalog(connection)
+            catalog = batch.catalog
+            self._absent = catalog is None
             if catalog is None or catalog.dimension is None:
+                self._known = None
                 return [[] for _ in rows]
             if rows.shape[1] != catalog.dimension:
+                self._known = None
                 raise InvalidInputError(
                     f"the question has {rows.shape[1]} dimensions, but the vectors in {self._layout.name} have "
                     f"{catalog.dimension}; embed questions and documents with the same encoder"
                 )
-            measure = self._measure()
-            ask = _Ask(connection, self._layout, measure, k, with_vectors)
-            if (settings := search_settings(catalog, measure, self._settings)) is not None:
+            self._known = catalog
+            order = self._order(catalog)
+            if (settings := search_settings(catalog, order, self._settings)) is not None:
                 connection.execute(settings)
-            return [self._answer(ask, catalog, row) for row in rows]
+            return [batch.answer(connection, catalog, order, row) for row in rows]
         except (OperationalError, InterfaceError):
             raise
         except StatementError as error:
             if getattr(error, "connection_invalidated", False):
                 raise
+            self._known = None
             raise SourceError(
-                f"PostgreSQL refuses the search of {self._layout.name}: {str(error.orig).strip()}; check the filter: "
-                f"its values for quotes and colons, the metadata under its keys for values of different types"
+                f"PostgreSQL refuses the search of {self._layout.name}: {str(error.orig).strip()}; check the filter "
+                f"(under its keys there may be values of different types), and that all vectors there have the "
+                f"{rows.shape[1]} dimensions of the question"
             ) from error
 
-    def _answer(self, ask: _Ask, catalog: Catalog, row: Vector) -> list[Any]:
-        question = _as_text(row)
-        found = ask(catalog, question, exact=False)
-        if len(found) >= ask.k:
-            return found
-        if not catalog.has_index(ask.measure):
-            # None was there at the first search; one may have been made since.
-            fresh = read_catalog(ask.connection, self._layout)
-            if fresh is None or not fresh.has_index(ask.measure):
-                return found
-            self._known = catalog = replace(catalog, indexes=fresh.indexes)
-        # Either there are no more, or the approximate index has not found them: it ends after hnsw.max_scan_tuples
-        # rows, leaves out null vectors, and before pgvector 0.8 it read only ef_search rows.
-        return ask(catalog, question, exact=True)
-
     def _catalog(self, connection: Any) -> Catalog | None:
-        if self._known is not None:
-            return self._known
-        catalog = read_catalog(connection, self._layout)
+        """Ask what the column of vectors is like; the first answer decides what numbers are made by."""
+        catalog = read_catalog(connection, self._layout, self._known)
         if catalog is None:
             return None
         if catalog.type not in _TYPES:
@@ -148,11 +162,19 @@ class PostgresTable:
                 f"the column {self._layout.embedding!r} of {self._layout.name} has the type {catalog.type}, of which "
                 f"no cosine is made here; keep vectors in a column of type {' or '.join(_TYPES)}"
             )
-        if self._used is None and catalog.has_index(self._own) and not catalog.has_index(COSINE_DISTANCE):
-            self._used = self._own
-        if catalog.dimension is not None:
-            self._known = catalog
+        if self._used is None:
+            own = catalog.has_index(self._own) and not catalog.has_index(COSINE_DISTANCE)
+            self._used = self._own if own else COSINE_DISTANCE
         return catalog
+
+    def _order(self, catalog: Catalog) -> Measure:
+        """Give what to order by: the store's own measure only while it has an index for it.
+
+        What numbers are made by stays as it was: callers know it, and make cosines of the vectors where it is not the
+        cosine.
+        """
+        measure = self._measure()
+        return measure if self._follow or catalog.has_index(measure) else COSINE_DISTANCE
 
     def _measure(self) -> Measure:
         if self._follow or self._own.operator == COSINE_DISTANCE.operator:
@@ -179,24 +201,3 @@ class PostgresTable:
                 )
         vectors = [np.fromstring(row[2][1:-1], dtype=np.float32, sep=",") for row in rows] if with_vectors else None
         return Found(ids, [measure.number(row[1]) for row in rows], [row._mapping for row in rows], vectors)
-
-
-class _Ask:
-    """Asks for the ``k`` rows closest to a question on one connection."""
-
-    def __init__(self, connection: Any, layout: Layout, measure: Measure, k: int, with_vectors: bool) -> None:
-        self.connection = connection
-        self.measure = measure
-        self.k = k
-        self._layout = layout
-        self._with_vectors = with_vectors
-
-    def __call__(self, catalog: Catalog, question: str, *, exact: bool) -> list[Any]:
-        statement = search_statement(
-            self._layout, catalog, self.measure, self.k, with_vectors=self._with_vectors, exact=exact
-        )
-        return list(self.connection.execute(statement, {QUESTION: question}).all())
-
-
-def _as_text(row: Vector) -> str:
-    return "[" + ",".join(map(repr, row.tolist())) + "]"

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
+from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Vector
+from commonscale.stores.qdrant_settings import LiveSettings, is_local
 from commonscale.stores.table import Found
-
-_KINDS = {"cosine": "cosine", "dot": "inner_product", "euclid": "l2"}
 
 _BATCH = 100
 """Questions in one request: each answer holds whole payloads, and servers limit the size of what they send."""
-
-
-class _Settings(NamedTuple):
-    vector_name: str | None
-    kind: str
-    dimension: int
-    compressed: bool
 
 
 class QdrantTable:
@@ -37,6 +30,8 @@ class QdrantTable:
         vector_name: Callable[[], str | None],
         restriction: Any = None,
         aclient: Any = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Set up the table.
 
@@ -47,6 +42,7 @@ class QdrantTable:
                 collection is there, since a store may only then know.
             restriction: a ``qdrant_client.models.Filter``.
             aclient: a ``qdrant_client.AsyncQdrantClient`` of the same server.
+            clock: gives seconds; settings that a server gave are asked for again every 5.
 
         Raises:
             InvalidInputError: if there is only an asynchronous client.
@@ -58,10 +54,9 @@ class QdrantTable:
             )
         self._client = client
         self._collection = collection
-        self._vector_name = vector_name
         self._restriction = restriction
         self._aclient = aclient
-        self._known: _Settings | None = None
+        self._settings = LiveSettings(client, collection, vector_name, clock)
         # In local mode two clients are two databases, so the asynchronous one may hold something else.
         if aclient is not None and not is_local(aclient):
             self.asearch = self._asearch
@@ -69,24 +64,38 @@ class QdrantTable:
     @property
     def score_kind(self) -> str | None:
         """The kind of the collection's distance."""
-        settings = self._settings()
+        settings = self._settings.read()
         return None if settings is None else settings.kind
 
     @property
     def trusted(self) -> bool:
         """Whether the collection's distance is the cosine, and its vectors are not quantized."""
-        settings = self._settings()
+        settings = self._settings.read()
         return settings is not None and settings.kind == "cosine" and not settings.compressed
 
     @property
     def dimension(self) -> int | None:
         """Length of the vectors."""
-        settings = self._settings()
+        settings = self._settings.read()
         return None if settings is None else settings.dimension
+
+    @property
+    def absent(self) -> str | None:
+        """Name the collection if the last search did not find it."""
+        return f"the Qdrant collection {self._collection!r}" if self._settings.known is None else None
+
+    @property
+    def version(self) -> Any:
+        """The collection's settings; None if there is none, or if the server must be asked for them again."""
+        return self._settings.without_asking()
+
+    def read_version(self) -> Any:
+        """Read the collection's settings, from the server if need be; None if there is no collection."""
+        return self._settings.read()
 
     def search(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         """Search many questions in one request per hundred."""
-        if self._settings() is None:
+        if self._settings.read() is None:
             return [Found((), (), ())] * len(rows)
         answers: list[Any] = []
         for start in range(0, len(rows), _BATCH):
@@ -95,10 +104,10 @@ class QdrantTable:
         return [self._found(answer.points, with_vectors) for answer in answers]
 
     async def _asearch(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
-        if self._known is None and not await self._aclient.collection_exists(self._collection):
+        if self._settings.known is None and not await self._aclient.collection_exists(self._collection):
             return [Found((), (), ())] * len(rows)
-        if self._known is None:
-            self._known = self._read(await self._aclient.get_collection(self._collection))
+        if self._settings.known is None:
+            self._settings.known = self._settings.of(await self._aclient.get_collection(self._collection))
         answers: list[Any] = []
         for start in range(0, len(rows), _BATCH):
             requests = self._requests(rows[start : start + _BATCH], k, with_vectors)
@@ -109,7 +118,7 @@ class QdrantTable:
         # Whoever holds a client has the package.
         from qdrant_client import models
 
-        name = None if self._known is None else self._known.vector_name
+        name = None if self._settings.known is None else self._settings.known.vector_name
         vectors: bool | list[str] = [name] if with_vectors and name else with_vectors
         return [
             models.QueryRequest(
@@ -132,36 +141,5 @@ class QdrantTable:
         )
 
     def _vector(self, point: Any) -> Any:
-        name = None if self._known is None else self._known.vector_name
+        name = None if self._settings.known is None else self._settings.known.vector_name
         return point.vector.get(name or "") if isinstance(point.vector, dict) else point.vector
-
-    def _settings(self) -> _Settings | None:
-        if self._known is None and self._client.collection_exists(self._collection):
-            self._known = self._read(self._client.get_collection(self._collection))
-        return self._known
-
-    def _read(self, info: Any) -> _Settings:
-        params = info.config.params.vectors
-        name = self._vector_name() or None
-        if isinstance(params, dict):
-            if name not in params:
-                raise InvalidInputError(
-                    f"the Qdrant collection {self._collection!r} has no vector named {name!r}, only "
-                    f"{sorted(params)}; name one of these in the store"
-                )
-            params = params[name]
-        else:
-            name = None
-        distance = str(getattr(params.distance, "value", params.distance)).lower()
-        if distance not in _KINDS:
-            raise UnknownScoreKindError(
-                f"the Qdrant collection {self._collection!r} compares by {distance} distance, of which no cosine can "
-                f"be made; create it with one of: {', '.join(_KINDS)} (cosine is best)"
-            )
-        compressed = params.quantization_config is not None or info.config.quantization_config is not None
-        return _Settings(name, _KINDS[distance], int(params.size), compressed)
-
-
-def is_local(client: Any) -> bool:
-    """Tell whether a client keeps its data in this process (in memory or in a folder) and asks no server."""
-    return "Local" in type(client._client).__name__

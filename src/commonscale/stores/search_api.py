@@ -61,6 +61,7 @@ class SearchTable:
         self._index = index
         self._restriction = list(restriction)
         self._known: VectorField | None = None
+        self._missing = False
         if aclients is not None:
             self.asearch = self._asearch
 
@@ -76,6 +77,11 @@ class SearchTable:
         field = run(self._field(), self._client)
         return None if field is None else field.dimension
 
+    @property
+    def absent(self) -> str | None:
+        """Name the index if the last search did not find it."""
+        return f"the index {self._index!r}" if self._missing else None
+
     def search(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         """Search many questions in one request."""
         return run(self._searched(rows, k, with_vectors), self._client)
@@ -90,6 +96,7 @@ class SearchTable:
         if k > MOST_HITS:
             raise InvalidInputError(f"{k!r} hits were asked for, but this server returns at most {MOST_HITS}")
         field = yield from self._field()
+        self._missing = field is None
         if field is None:
             return [Found((), (), ())] * len(rows)
         bodies = [self.body(field, row, k, with_vectors) for row in rows.tolist()]
@@ -111,7 +118,7 @@ class SearchTable:
                 if one.get("error") is not None:
                     raise self.failure(reply, one)
         except self.missing():
-            self._known = None
+            self._known, self._missing = None, True
             return [{"hits": {"hits": []}}] * len(bodies)
         if len(replies) != len(bodies):
             raise SourceError(f"the server answered {len(replies)} of {len(bodies)} questions to {self._index!r}")

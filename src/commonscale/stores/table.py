@@ -11,11 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from commonscale.core.cosines import Converter, cosines_with, to_cosine
-from commonscale.core.errors import InvalidInputError, SourceError
+from commonscale.core.errors import CommonscaleWarning, InvalidInputError, SourceError
 from commonscale.core.passing import is_passing
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Floats, Modality, Probe, Question, Vector
+from commonscale.core.warn import warn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +40,9 @@ class Table(Protocol):
     """One searchable set of vectors in a database, perhaps restricted by a filter.
 
     A table may also have ``async def asearch(rows, k, with_vectors)`` with the same meaning, if its client is truly
-    asynchronous; it is then used instead of a thread.
+    asynchronous; it is then used instead of a thread. Its property ``absent``, if it has one, names what the last
+    search has not found in the database, such as ``"the Qdrant collection 'docs'"``, None if it was there; it asks no
+    server. ``version`` and ``read_version()`` tell when the database was set up anew (see ``FirstUse``).
     """
 
     @property
@@ -120,6 +123,7 @@ class TableSource:
         self._read = read
         self._named_kind = score_kind
         self._after = after
+        self._warned = False
         if inspect.iscoroutinefunction(getattr(table, "asearch", None)):
             self.asearch = self._asearch
 
@@ -138,6 +142,16 @@ class TableSource:
                 raise
             # A server may be down while a retriever is made; the first search asks again, and says so.
             return None
+
+    @property
+    def version(self) -> Any:
+        """The table's settings as far as they are known without asking a server; None if they are not, or never."""
+        return getattr(self.table, "version", None)
+
+    def read_version(self) -> Any:
+        """Read the table's settings as they are now; None for tables that do not say."""
+        read = getattr(self.table, "read_version", None)
+        return None if read is None else read()
 
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Search the table for one or many questions."""
@@ -166,11 +180,26 @@ class TableSource:
         return question_rows(questions, self._modality, self.table.dimension)
 
     def _candidates(self, rows: Vector, found: Sequence[Found]) -> list[Candidates]:
-        if self._after is not None:
-            self._after(sum(len(one.ids) for one in found))
+        hits = sum(len(one.ids) for one in found)
+        absent = None if hits else getattr(self.table, "absent", None)
+        if absent is not None:
+            self._warn_of(absent)
+        elif self._after is not None:
+            self._after(hits)
         if len(found) != len(rows):
             raise SourceError(f"the {self.store_name} answered {len(found)} of {len(rows)} questions")
         return [self._one(row, one) for row, one in zip(rows, found, strict=True)]
+
+    def _warn_of(self, absent: str) -> None:
+        """Say once that nothing can be found; no error, since stores make collections when documents are added."""
+        if self._warned:
+            return
+        self._warned = True
+        warn(
+            f"{absent} does not exist, so the search for {self._modality!r} documents in this {self.store_name} finds "
+            f"nothing until it is created, as adding documents does; check its name",
+            CommonscaleWarning,
+        )
 
     def _one(self, row: Vector, found: Found) -> Candidates:
         if len(found.ids) == 0:

@@ -68,6 +68,7 @@ class WeaviateTable:
         self._reading = reading
         self._aclient = aclient
         self._known: _Settings | None = None
+        self._missing = False
         if aclient is not None:
             self.asearch = self._asearch
 
@@ -76,6 +77,11 @@ class WeaviateTable:
         """The kind of the collection's distance."""
         settings = run(self._settings(), self._synchronous())
         return None if settings is None else settings.kind
+
+    @property
+    def absent(self) -> str | None:
+        """Name the collection if the last search did not find it."""
+        return f"the Weaviate collection {self._reading.collection!r}" if self._missing else None
 
     def search(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         """Search, a few questions at the same time; Weaviate answers one question a call."""
@@ -145,7 +151,8 @@ class WeaviateTable:
         # Properties come with the first objects that have them.
         if self._known is None or not needed <= self._known.types.keys():
             name = self._reading.collection
-            if not (yield Step(lambda client: client.collections.exists(name))):
+            self._missing = not (yield Step(lambda client: client.collections.exists(name)))
+            if self._missing:
                 return None
             self._known = self._read((yield Step(lambda client: client.collections.get(name).config.get())))
         return None if label and label not in self._known.types else self._known

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
+from commonscale.core.errors import CommonscaleWarning
 from store_suite.checks import recall
 from store_suite.corpus import QUESTIONS, Corpus, even
 from store_suite.kind import BEHAVIOURS, Kind
@@ -187,7 +189,14 @@ def test_an_empty_store_gives_nothing(kind: Kind, open_kind: Any) -> None:
     full = Corpus(norm=kind.norm)
     ours = open_kind(kind, "two", full.without([item.id for item in full.of("image")]), behaviour="empty")
     retriever = ours.retriever(raw=True)
-    assert [i for i, _ in ours.ask(retriever, QUESTIONS[0])] == full.nearest(0, 20, "text") or kind.recall < 1
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", CommonscaleWarning)
+        for ask in (ours.ask, lambda *given: asyncio.run(ours.aask(*given))):
+            assert [i for i, _ in ask(retriever, QUESTIONS[0])] == full.nearest(0, 20, "text") or kind.recall < 1
+    # Where the store makes its collection with the first document, its absence is said, and once.
+    said = [str(one.message) for one in warned if issubclass(one.category, CommonscaleWarning)]
+    assert len(said) <= 1
+    assert all("does not exist, so the search for 'image' documents" in message for message in said)
 
 
 @over_kinds
