@@ -85,6 +85,19 @@ class JointSearch:
                 calibration.check(modality, self.provenance.get(modality, Provenance()))
         self._calibration = calibration
 
+    def only(self, *modalities: Modality) -> JointSearch:
+        """Give a search of some modalities, with the calibration and the failure policy that are in use now.
+
+        It shares what is remembered of checks, so no source is checked again.
+        """
+        return JointSearch(
+            {modality: self.sources[modality] for modality in modalities},
+            self._calibration,
+            provenance={m: known for m, known in self.provenance.items() if m in modalities},
+            failures=self.failures,
+            check=self._first_use,
+        )
+
     def calibrate(self, questions: Sequence[Question]) -> Calibration:
         """Fit the common scale on unlabeled questions and use it from now on (Eq. 3-4).
 

@@ -82,10 +82,8 @@ class OneModalityRetriever(MultiModalRetriever):
 
     def _single(self, modality: Modality) -> JointSearch | None:
         """Give a search of one modality on the common scale; None if there is no store for it."""
-        source = self._sources.get(modality)
-        if source is None:
-            return None
-        return JointSearch({modality: source}, self._search.calibration, failures=self._search.failures)
+        # Made anew for each question, which costs nothing, so it has the calibration and policy assigned last.
+        return self._search.only(modality) if modality in self._sources else None
 
     async def _anodes(self, ranking: Ranking, bundle: QueryBundle) -> list[NodeWithScore]:
         # A docstore may lie behind a network.
