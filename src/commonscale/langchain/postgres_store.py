@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
-from commonscale.langchain.scored_store import StoreFacts
+from commonscale.langchain.scored_store import ScoredSource
 from commonscale.langchain.table_store import table_source
 from commonscale.langchain.view import View
 
@@ -84,7 +84,7 @@ def open_pgvector(store: Any, view: View) -> Source:
     """
     if not hasattr(store, "session_maker"):
         # The class of the same name in langchain-community, with other tables.
-        return StoreFacts().source(store, view)
+        return ScoredSource(store, view)
     import sqlalchemy as sa
     from langchain_postgres import vectorstores
 

@@ -1,7 +1,6 @@
 """The vector stores that are known, and how each becomes sources of true cosines.
 
-To support another store, add one row to ``STORES``: ``StoreFacts(...).source`` for a store whose own search by vector
-returns scores of a known kind, or any function of (store, view).
+To support another store, add one row to ``STORES``: any function of (store, view) that gives a source.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from commonscale.langchain.opensearch_store import open_opensearch
 from commonscale.langchain.postgres_store import open_pgvector, open_pgvectorstore
 from commonscale.langchain.qdrant_store import open_qdrant
 from commonscale.langchain.retriever_source import RetrieverSource, open_retriever
-from commonscale.langchain.scored_store import StoreFacts
+from commonscale.langchain.scored_store import METHOD, ScoredSource
 from commonscale.langchain.view import View
 from commonscale.langchain.weaviate_store import open_weaviate
 from commonscale.langchain.wrapped_source import WrappedSource
@@ -59,7 +58,7 @@ STORES: dict[str, Adapter] = {
 """Adapters by class name; subclasses of a class are served by its row. By name, so that nothing is imported."""
 
 
-_METHODS = ("similarity_search_with_score_by_vector", "similarity_search_by_vector_with_relevance_scores")
+_METHODS = (METHOD, "similarity_search_by_vector_with_relevance_scores")
 """What stores call the search by vector that returns scores; the second is Chroma's and Elasticsearch's name."""
 
 
@@ -108,7 +107,7 @@ def _adapted(store: Any, view: View) -> Source:
             f"{_METHODS[1]}(). Known are {', '.join(STORES)} and every object with search(questions, k) -> Candidates"
         )
     try:
-        return StoreFacts(method=method).source(store, view)
+        return ScoredSource(store, view, method)
     except UnknownScoreKindError as error:
         raise UnknownScoreKindError(
             f"{error}. Known are {', '.join(STORES)} and every object with search(questions, k) -> Candidates"

@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 
 from commonscale.core.concurrency import ASKED_AT_ONCE
 from commonscale.core.types import Question
-from commonscale.langchain.scored_store import StoreFacts
+from commonscale.langchain.scored_store import ScoredSource
 from commonscale.langchain.view import View
 from sources import unit_rows
 
@@ -42,7 +42,7 @@ class FakeStore:
 
 async def test_questions_are_put_a_few_at_once() -> None:
     store = FakeStore()
-    source = StoreFacts().source(store, View("text", score_kind="cosine"))
+    source = ScoredSource(store, View("text", score_kind="cosine"))
     questions = [Question(str(i), row) for i, row in enumerate(ROWS)]
     found = await source.asearch(questions, 3)
     assert [list(c.ids) for c in found] == [list(c.ids) for c in source.search(questions, 3)]

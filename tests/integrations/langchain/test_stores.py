@@ -26,7 +26,7 @@ from commonscale.core.errors import (
     UnknownScoreKindError,
 )
 from commonscale.langchain import STORES, StandardizedMultiModalRetriever
-from commonscale.langchain.scored_store import StoreFacts
+from commonscale.langchain.scored_store import ScoredSource
 from commonscale.langchain.stores import source_of
 from commonscale.langchain.view import View
 from langchain_world import DIMENSION, QUESTIONS, WordEmbeddings, World, add_to_memory, build_store
@@ -387,7 +387,7 @@ def test_store_without_search_by_vector_is_refused():
             raw({"text_store": Opaque()}, **settings)
         assert "score_kind" not in str(no.value)
         with pytest.raises(InvalidInputError, match=r"Opaque cannot be searched .* no method ask\(\)$"):
-            StoreFacts(method="ask").source(Opaque(), View("text", **settings))
+            ScoredSource(Opaque(), View("text", **settings), "ask")
 
 
 def test_search_by_vector_under_its_other_name():
@@ -445,6 +445,18 @@ def test_unknown_mixed_store_gets_filters():
     ]
     with pytest.raises(InvalidInputError, match=r"cannot be joined.*modality_filters"):
         raw({"store": store}, score_kind="squared_l2", filter=len).invoke(QUESTION)
+
+
+def test_no_filter_of_an_unknown_store_replaces_that_of_the_modality():
+    store = Distances(World(), "text")
+    with pytest.raises(InvalidInputError, match=r"'modality': 'image'.*cannot be joined.*modality_filters"):
+        raw({"store": store}, score_kind="squared_l2", modalities=["image"], filter={"modality": "text"})
+    own = {"image": {"kind": "picture", "year": 2020}}
+    with pytest.raises(InvalidInputError, match=r"one complete filter per modality"):
+        raw({"store": store}, score_kind="squared_l2", modality_filters=own, filter={"year": 2021})
+    assert store.asked == []
+    raw({"store": store}, score_kind="squared_l2", modality_filters=own, check=False).invoke(QUESTION)
+    assert store.asked == [{"filter": {"kind": "picture", "year": 2020}}]
 
 
 async def test_own_asynchronous_search_of_a_store_is_used():
@@ -547,36 +559,6 @@ def test_a_row_in_the_table_is_all_that_a_new_store_needs(monkeypatch):
     monkeypatch.setitem(STORES, "Shelf", adapter)
     found = raw({"store": Shelf()}).invoke(QUESTION)
     assert ids(found) == [i for i, _, _ in World().expected(QUESTION, 10, raw=True)]
-
-
-def test_a_row_of_facts_reads_the_kind_from_the_store(monkeypatch):
-    """As the rows of servers need it: another method, another form of filter, a kind that is a setting."""
-
-    class Server(Distances):
-        metric = "squared_l2"
-        similarity_search_with_score_by_vector = None
-
-        def ranked(self, embedding, k=4, where=None):
-            self.asked.append(where)
-            return Distances.similarity_search_with_score_by_vector(self, embedding, k)
-
-    facts = StoreFacts(
-        score_kind=lambda store: store.metric,
-        method="ranked",
-        filter_keyword="where",
-        modality_filter=lambda key, modality: f"{key} = {modality}",
-        both=lambda one, other: f"{one} and {other}",
-    )
-    monkeypatch.setitem(STORES, "Server", facts.source)
-    store = Server(World(), "text")
-    retriever = raw({"store": store}, modalities=["text"], filter="year = 2020")
-    found = retriever.invoke(QUESTION, k=5)
-    assert ids(found) == [i for i, _, _ in World().expected(QUESTION, 85, raw=True) if i[0] == "t"][:5]
-    assert store.asked[0] == "modality = text and year = 2020"
-    assert retriever.calibrate(QUESTIONS).modalities["text"].provenance.score_kind == "squared_l2"
-    store.metric = "cosine_distance"
-    with pytest.raises(ScoreOutOfRangeError, match="'cosine_distance'"):
-        raw({"store": store}, modalities=["text"]).invoke(QUESTION, k=60)
 
 
 async def test_documents_are_read_off_the_event_loop(tmp_path):
