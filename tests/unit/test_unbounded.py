@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from commonscale.core.treatments import TREATMENTS, Meaning, Scored, best_places
 from sources import ArraySource, unit_rows
 
 QUESTION = Question("four words are here")
+RISING = r"rising scores \(\[.*less seems to be better.*score_kind=.*treatment='raw'"
 
 
 class Scores:
@@ -105,7 +107,6 @@ def test_calibrations_remember_what_computed_the_scores_and_their_treatment():
         (Scored(["a"], [float("inf")], [1]), "'a' the score inf"),
         (Scored(["a"], ["much"], [1]), "must be numbers"),
         (Scored(["a"], [1.0, 2.0], [1]), "1 hits with scores of shape"),
-        (Scored(["a", "b", "c"], [0.1, 0.2, 0.5], [1, 2, 3]), "less seems to be better.*score_kind="),
     ],
 )
 def test_scores_that_cannot_be_ranked_are_refused(scored, message):
@@ -113,9 +114,70 @@ def test_scores_that_cannot_be_ranked_are_refused(scored, message):
         Meaning("bm25").candidates(QUESTION, scored, 3)
 
 
-def test_two_hits_in_any_order_are_no_proof_of_distances():
-    found = Meaning("bm25").candidates(QUESTION, Scored(["a", "b"], [0.1, 0.2], [1, 2]), 3)
-    assert list(found.ids) == ["b", "a"]
+def scored(scores):
+    return Scored([f"d{i}" for i in range(len(scores))], scores, scores)
+
+
+def first_refused(meaning, answers):
+    """Which of the answers, to different questions, is refused as rising; None if none is."""
+    for number, scores in enumerate(answers, 1):
+        try:
+            meaning.candidates(Question(f"q{number}"), scored(scores), 50)
+        except SourceError as error:
+            return number if re.search(RISING, str(error)) else str(error)
+    return None
+
+
+def test_distances_are_found_out_by_several_answers():
+    rng = np.random.default_rng(0)
+    assert first_refused(Meaning("vectors"), [np.sort(rng.random(10)) for _ in range(20)]) == 3
+    assert first_refused(Meaning("vectors"), [np.sort(rng.random(3)) for _ in range(20)]) == 8
+    meaning = Meaning("vectors")
+    assert first_refused(meaning, [np.sort(rng.random(10)) for _ in range(3)]) == 3
+    assert first_refused(meaning, [np.sort(rng.random(10))]) == 1  # and from then on
+    for kind in ("cosine_distance", "squared_l2"):
+        assert first_refused(Meaning("vectors", kind), [np.sort(rng.random(10)) for _ in range(20)]) is None
+
+
+def test_hits_that_are_not_in_the_order_of_their_scores_are_taken():
+    """Merged or rearranged hits: three of them have rising scores once in six answers."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        answers = [rng.permutation(rng.gamma(2.0, 6.0, 3)) for _ in range(500)]
+        assert first_refused(Meaning("merged"), answers) is None
+    found = Meaning("merged").candidates(QUESTION, scored([0.1, 0.2, 0.5]), 2)
+    assert (list(found.ids), found.cosines.tolist()) == (["d2", "d1"], [0.5, 0.2])
+
+
+def test_one_falling_answer_tells_that_scores_are_no_distances():
+    rising = np.arange(10.0)
+    meaning = Meaning("merged")
+    assert first_refused(meaning, [rising, rising, [2.0, 1.0]] + [rising] * 20) is None
+
+
+def test_a_retriever_that_gives_its_best_hit_last_can_be_used_by_saying_so():
+    answers = [np.arange(10.0)] * 20
+    assert first_refused(Meaning("reversed"), answers) == 3
+    assert first_refused(Meaning("reversed", treatment="raw"), answers) is None
+    assert Meaning("reversed", treatment="raw").name == Meaning("reversed").name
+
+
+def test_what_says_nothing_of_the_sense_does_not_count():
+    rising = np.arange(20.0)
+    meaning = Meaning("merged")
+    for _ in range(20):  # always the same question
+        meaning.candidates(QUESTION, scored(rising), 3)
+    assert first_refused(Meaning("merged"), [[0.1, 0.2], [1.0], [], [5.0, 5.0, 5.0], [1.0, 1.0, 2.0]] * 20) is None
+
+
+def test_a_document_may_be_told_apart_later():
+    hits = Scored(["a", "b", "a", "c"], [5.0, 1.0, 4.0, 3.0], ["first", "b", "second", "c"])
+    found = Meaning("bm25", distinct=False).candidates(QUESTION, hits, 3)
+    assert (list(found.ids), found.cosines.tolist(), found.payloads) == (
+        ["a", "a", "c"],
+        [5, 4, 3],
+        ["first", "second", "c"],
+    )
 
 
 @pytest.mark.parametrize("treatment", [lambda s, _: -s, lambda s, _: s[:1], lambda s, _: 1.0, lambda s, _: s * np.nan])

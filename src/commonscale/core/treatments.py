@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from commonscale.core.cosines import Converter, to_cosine
 from commonscale.core.errors import InvalidInputError, SourceError
+from commonscale.core.sense import Sense
 from commonscale.core.types import Candidates, Floats, Question
 
 Treatment: TypeAlias = Callable[[Floats, int], Floats]
@@ -45,7 +46,6 @@ BM25_TREATMENT = "log_per_root_word"
 """The treatment of BM25 scores, unless another is named: the best of those measured."""
 
 _WORD = re.compile(r"\w+")
-_TELLING = 3
 
 
 class Scored(NamedTuple):
@@ -73,7 +73,12 @@ class Meaning:
     """
 
     def __init__(
-        self, engine: str, score_kind: str | Converter | None = None, treatment: str | Treatment | None = None
+        self,
+        engine: str,
+        score_kind: str | Converter | None = None,
+        treatment: str | Treatment | None = None,
+        *,
+        distinct: bool = True,
     ) -> None:
         """Set up the meaning.
 
@@ -81,7 +86,9 @@ class Meaning:
             engine: what computes the scores; scores of different engines are not comparable.
             score_kind: what the scores are as functions of cosines (see ``SCORE_KINDS``).
             treatment: a name of ``TREATMENTS`` or a function (scores, number of words) -> scores; ``"raw"`` if neither
-                is given.
+                is given. With neither, scores that seem to be distances are refused (see ``Sense``).
+            distinct: whether a document that comes several times is given once, at its best score; if not, all its hits
+                are (for ids that several documents share, and that are told apart later).
 
         Raises:
             InvalidInputError: if both are given, or no treatment has that name.
@@ -94,6 +101,9 @@ class Meaning:
             )
         self.unbounded = score_kind is None
         self._kind = score_kind
+        self._distinct = distinct
+        # Whoever names a treatment, even "raw", says that more is better, in whatever order the hits come.
+        self._sense = Sense() if treatment is None else None
         self._treatment = _treatment("raw" if treatment is None else treatment)
         if score_kind is not None:
             to_cosine([], score_kind)
@@ -102,22 +112,26 @@ class Meaning:
             self.name = f"{engine}:{_name('raw' if treatment is None else treatment)}"
 
     def candidates(self, question: Question, scored: Scored, k: int) -> Candidates:
-        """Give the best hits, each document once, with what their scores mean.
+        """Give the best hits, each document once (unless told otherwise), with what their scores mean.
 
         Raises:
-            SourceError: if a score is missing or not finite, their numbers differ, or at least three hits come with
-                rising scores: then less is better.
+            SourceError: if a score is missing or not finite, their numbers differ, or the hits of question after
+                question come with rising scores, though no treatment is named (see ``Sense``): then less is better.
             InvalidInputError: if the treatment is no rising function.
         """
         numbers = _numbers(scored)
         if self._kind is not None:
             comparable = to_cosine(numbers, self._kind)
         else:
-            _check_sense(numbers)
+            if self._sense is not None:
+                self._sense.watch(question.text, numbers)
             words = len(_WORD.findall(question.text)) if scored.words is None else scored.words
             comparable = np.asarray(self._treatment(numbers, max(words, 1)), dtype=np.float64)
             _check_rising(numbers, comparable)
-        places = first_of_each(scored.ids, best_places(comparable), k)
+        if self._distinct:
+            places = first_of_each(scored.ids, best_places(comparable), k)
+        else:
+            places = best_places(comparable, k).tolist()
         return Candidates(
             [scored.ids[i] for i in places],
             comparable[np.asarray(places, dtype=np.intp)],
@@ -163,15 +177,6 @@ def _numbers(scored: Scored) -> Floats:
             f"needed: say where scores are with score=, or leave such hits out"
         )
     return numbers
-
-
-def _check_sense(numbers: Floats) -> None:
-    if len(numbers) >= _TELLING and (np.diff(numbers) > 0).all():
-        raise SourceError(
-            f"the retriever's hits come with rising scores ({numbers[:5].tolist()} ...), so less seems to be better: "
-            f"name what they are with score_kind= if they are distances, or turn them round with "
-            f"score=lambda hit: -..."
-        )
 
 
 def _check_rising(numbers: Floats, treated: Floats) -> None:

@@ -68,7 +68,10 @@ class RetrieverSource(RetrievedSource):
         self._set_up(retriever, View(TEXT))
 
     def viewed(self, view: View) -> RetrieverSource:
-        """Give the same source for the view's modality, with ids as the view names them."""
+        """Give the same source for the view's modality, with ids as the view names them.
+
+        Where the view's ``id_key`` names them, several documents may share one: all of them are given.
+        """
         viewed = RetrieverSource.__new__(type(self))
         viewed._settings = self._settings
         viewed._set_up(self.retriever, view)
@@ -89,7 +92,8 @@ class RetrieverSource(RetrievedSource):
         else:
             where = _needed_score(retriever, score)
             asker = RetrieverAsker(retriever, where, deeper, lambda document: view.id_of(document, None))
-        super().__init__(retriever, asker, Meaning(asker.engine, kind, treatment), remote=remote)
+        meaning = Meaning(asker.engine, kind, treatment, distinct=view.id_key is None)
+        super().__init__(retriever, asker, meaning, remote=remote)
 
 
 Given: TypeAlias = "BaseRetriever | RetrieverSource"

@@ -33,6 +33,7 @@ from llama_index.retrievers.bm25 import BM25Retriever
 
 import commonscale.langchain as lc
 import commonscale.llama_index as li
+from commonscale.langchain.view import View
 from langchain_world import WordEmbeddings, add_to_memory
 from llama_world import FixedEmbedding, simple_store
 from sources import unit_rows
@@ -526,8 +527,9 @@ async def test_only_a_retriever_with_a_way_of_its_own_is_asked_on_the_loop():
 
 def test_scores_may_lie_elsewhere():
     turned = [(i, -s) for i, s in FOUND]
-    with pytest.raises(SourceError, match=r"rising scores \(\[-12.0, -7.0"):
-        li.RetrieverSource(Listed([("a", -12.0), ("b", -7.0), ("d", 1.5)])).search([Question("x")], 3)
+    asked = [Question(f"x{i}") for i in range(8)]
+    with pytest.raises(SourceError, match=r"8 different questions all came with rising scores \(\[-12.0, -7.0"):
+        li.RetrieverSource(Listed([("a", -12.0), ("b", -7.0), ("d", 1.5)])).search(asked, 3)
     for score in ("relevance", lambda hit: hit.score):
         found = li.RetrieverSource(Listed(FOUND), score=score).search([Question("x")], 2)[0]
         assert found.cosines.tolist() == [12, 7]
@@ -651,6 +653,40 @@ def test_several_documents_of_a_page_come_once(corpus):
     assert {i: n for i, n, _ in hits(ours.invoke(question)) if i[0] == "p"} == pytest.approx(best)
 
 
+def crowded():
+    """Ten chunks of page A, all better than the only one of each other page; the last chunks of A are in English."""
+    chunks = [("A", f"dog {'dog ' * (20 - n)}", "en" if n > 7 else "de") for n in range(10)]
+    chunks += [(page, f"dog cat {page} bus train child beach snow", "en") for page in "BCDE"]
+    others = [(f"z{n}", f"mountain river {n}", "de") for n in range(30)]
+    return [Document(page_content=t, metadata={"page": p, "lang": lang}) for p, t, lang in chunks + others]
+
+
+@pytest.mark.parametrize("way", ["index", "asked"])
+async def test_chunks_of_one_page_never_starve_other_pages(way):
+    bm25 = LangChainBM25.from_documents(crowded())
+    if way == "index":
+        given = bm25
+    else:
+        ranked = lc.RetrieverSource(bm25).viewed(View("text", id_key="page")).search([Question("dog")], 50)[0]
+        scores = zip(ranked.payloads, ranked.cosines.tolist(), strict=True)
+        found = [d.model_copy(update={"metadata": {**d.metadata, "score": s}}) for d, s in scores]
+        given = lc.RetrieverSource(Given(documents=found), score="score")
+
+    for settings, expected in (
+        ({"k": 3}, 3),
+        ({"k": 50}, 5),
+        ({"k": 3, "filter": {"lang": "en"}}, 3),
+        ({"k": 50, "filter": {"lang": "en"}}, 5),
+    ):
+        ours = lc.StandardizedMultiModalRetriever(text_store=given, id_key="page", raw=True, **settings)
+        answer = ours.invoke("dog")
+        assert answer[0].metadata["page"] == "A"
+        assert len({d.metadata["page"] for d in answer}) == len(answer) == expected
+        assert await ours.ainvoke("dog") == answer
+        wanted = "en" if "filter" in settings else "de"
+        assert answer[0].metadata["lang"] == wanted  # the best chunk of the page that may be found
+
+
 def test_the_users_filter_holds_for_the_retriever_too(corpus):
     ours = langchain(corpus, filter=lambda document: int(document.metadata["page"][1:]) % 2 == 0, k=200)
     ours.calibrate(corpus.questions)
@@ -667,6 +703,16 @@ class Searcher(LangChainRetriever):
 
     def _get_relevant_documents(self, query, *, run_manager):
         return [Document(id=i, page_content=i, metadata={"score": s}) for i, s in self.found[: self.k]]
+
+
+class Given(LangChainRetriever):
+    """Gives fixed documents, as many as are asked for."""
+
+    documents: list
+    k: int = 4
+
+    def _get_relevant_documents(self, query, *, run_manager):
+        return self.documents[: self.k]
 
 
 def test_scores_in_metadata_are_used_if_they_are_named():
