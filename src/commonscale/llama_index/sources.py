@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -11,13 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from llama_index.core.schema import BaseNode, ImageNode, TextNode
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from commonscale.core.attempts import store_name
 from commonscale.core.calibration import Provenance
 from commonscale.core.cosines import Converter
-from commonscale.core.errors import InvalidInputError, SourceError
-from commonscale.core.probing import probe_of
+from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import IMAGE, Candidates, Hit, Modality, Probe, Question, Source
-from commonscale.core.unbounded import is_by_text, is_unbounded
 from commonscale.llama_index.catalog import NodeCatalog
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY
 
@@ -88,77 +84,6 @@ class NodeSource(Source, Protocol):
 
 
 StoreOpener: TypeAlias = Callable[[Any, StoreRequest], NodeSource]
-
-
-class CoreSource:
-    """A core ``Source`` of the caller's own, with nodes from its payloads or a catalog."""
-
-    def __init__(self, source: Source, request: StoreRequest) -> None:
-        """Wrap ``source``.
-
-        Raises:
-            InvalidInputError: if filters are given, which only vector stores understand.
-        """
-        if request.filters is not None:
-            raise InvalidInputError(f"{type(source).__name__} is no vector store: filters= cannot be applied to it")
-        self._source = source
-        self.store_name = store_name(source)
-        self._catalog = request.catalog
-        self._modality_key = request.modality_key
-        self.provenance = Provenance()
-        # Only a real coroutine function may take the place of a search in a thread.
-        asearch = getattr(source, "asearch", None)
-        if inspect.iscoroutinefunction(asearch):
-            self.asearch = asearch
-        if probe := probe_of(source):
-            self.probe = probe
-
-    def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
-        """Search the wrapped source."""
-        return self._source.search(questions, k)
-
-    @property
-    def concurrent(self) -> bool:
-        """Whether the wrapped source says that it may be searched in a helping thread."""
-        return bool(getattr(self._source, "concurrent", False))
-
-    @property
-    def needs_check(self) -> bool:
-        """Whether it is checked before the first search: unless the wrapped source says that it need not be."""
-        return bool(getattr(self._source, "needs_check", True))
-
-    @property
-    def remote(self) -> bool:
-        """Whether the wrapped source says that it asks another process."""
-        return bool(getattr(self._source, "remote", False))
-
-    @property
-    def unbounded(self) -> bool:
-        """Whether the wrapped source says that its scores are of another kind than cosines."""
-        return is_unbounded(self._source)
-
-    @property
-    def by_text(self) -> bool:
-        """Whether the wrapped source says that it searches by words."""
-        return is_by_text(self._source)
-
-    def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
-        """Give the nodes of hits: their payloads (nodes or ``Document``s), or what the catalog has."""
-        return [self._node(hit) for hit in hits]
-
-    def _node(self, hit: Hit) -> BaseNode:
-        from commonscale.index.document import Document
-
-        if isinstance(hit.payload, BaseNode):
-            return hit.payload
-        if isinstance(hit.payload, Document):
-            return node_from_document(hit.payload, self._modality_key)
-        if self._catalog is None:
-            raise SourceError(
-                f"{type(self._source).__name__} returned the document {hit.id!r} without its node; put nodes into "
-                f"Candidates.payloads, or pass docstore=, text_nodes=, image_nodes= or nodes="
-            )
-        return self._catalog.fetch([hit.id])[0]
 
 
 class EmbeddedSource:

@@ -12,6 +12,7 @@ from commonscale.core.cosines import SCORE_KINDS
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.types import Source
 from commonscale.llama_index.chroma_store import open_chroma
+from commonscale.llama_index.core_source import CoreSource
 from commonscale.llama_index.elasticsearch_store import open_elasticsearch
 from commonscale.llama_index.faiss_store import FaissMapSource, FaissSource
 from commonscale.llama_index.lancedb_store import open_lancedb
@@ -22,7 +23,7 @@ from commonscale.llama_index.qdrant_store import open_qdrant
 from commonscale.llama_index.query_store import QuerySource
 from commonscale.llama_index.retriever_source import RetrieverSource, open_retriever
 from commonscale.llama_index.simple_store import SimpleSource
-from commonscale.llama_index.sources import CoreSource, EmbeddedSource, NodeSource, StoreOpener, StoreRequest
+from commonscale.llama_index.sources import EmbeddedSource, NodeSource, StoreOpener, StoreRequest
 from commonscale.llama_index.weaviate_store import open_weaviate
 
 STORES: Mapping[str, StoreOpener] = MappingProxyType(

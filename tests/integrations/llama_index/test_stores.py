@@ -40,6 +40,7 @@ from commonscale.core.errors import (
     StoreCheckError,
     UnknownScoreKindError,
 )
+from commonscale.index.document import Document
 from commonscale.llama_index import ModalityBalancer, StandardizedMultiModalRetriever
 from commonscale.llama_index.catalog import DocstoreNodes, MappedNodes
 from commonscale.llama_index.sources import StoreRequest
@@ -408,6 +409,62 @@ class Mapped(Mapping[str, TextNode]):
 
     def __len__(self) -> int:
         return len(self.nodes)
+
+
+class Everything(ArraySource):
+    """All vectors of the world in one core source, as ids; the nodes come from elsewhere, or are its payloads."""
+
+    def __init__(self, world: World, payloads: Any = None) -> None:
+        nodes = [*world.text_nodes, *world.image_nodes]
+        super().__init__([n.node_id for n in nodes], np.concatenate([world.text_vectors, world.image_vectors]))
+        self.payloads = payloads
+
+    def search(self, questions: Any, k: int) -> Any:
+        found = super().search(questions, k)
+        if self.payloads is None:
+            return found
+        return [Candidates(c.ids, c.cosines, [self.payloads[i] for i in c.ids]) for c in found]
+
+
+class EverythingAsync(Everything):
+    async def asearch(self, questions: Any, k: int) -> Any:
+        return self.search(questions, k)
+
+
+@pytest.mark.parametrize("kind", [Everything, EverythingAsync])
+@pytest.mark.parametrize("held", ["nodes", "payloads", "documents", "docstore"])
+async def test_a_core_source_may_hold_several_modalities(world: World, kind: Any, held: str) -> None:
+    """Texts are all nearer than images, so images are found only by searching deeper."""
+    nodes = {n.node_id: n for n in [*world.text_nodes, *world.image_nodes]}
+    documents = {i: Document(i, "image" if i[0] == "i" else "text", text=i, path=f"{i}.png") for i in nodes}
+    docstore = SimpleDocumentStore()
+    docstore.add_documents(list(nodes.values()))
+    payloads, settings = {
+        "nodes": (None, {"nodes": nodes}),
+        "payloads": (nodes, {}),
+        "documents": (documents, {}),
+        "docstore": (None, {"docstore": docstore}),
+    }[held]
+    store = kind(world, payloads)
+    retriever = StandardizedMultiModalRetriever(store=store, embed_model=world.model, similarity_top_k=10, **settings)
+    retriever.calibrate(QUESTIONS)
+    for question in (0, 7):
+        expected = [i for i, _ in world.ranking(question, 10)]
+        assert {i[0] for i in expected} == {"t", "i"}
+        found = retriever.retrieve(QUESTIONS[question])
+        assert [i for i, _ in pairs(found)] == expected
+        told = {n.node.node_id[0]: n.node.metadata["commonscale_modality"] for n in found}
+        assert told == {"t": "text", "i": "image"}
+        assert pairs(await retriever.aretrieve(QUESTIONS[question])) == pairs(found)
+    images = retriever.text_to_image_retrieve(QUESTIONS[0])
+    assert len(images) == 10
+    assert all(isinstance(n.node, ImageNode) for n in images)
+
+
+def test_a_core_source_of_several_modalities_needs_nodes_to_tell_them_apart(world: World) -> None:
+    retriever = StandardizedMultiModalRetriever(store=Everything(world), embed_model=world.model, raw=True)
+    with pytest.raises(SourceError, match=r"Everything returned the document '.*' without its node; .*docstore="):
+        retriever.retrieve(QUESTIONS[0])
 
 
 def test_which_stores_helping_threads_may_search(world: World) -> None:
