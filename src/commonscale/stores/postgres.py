@@ -106,24 +106,25 @@ class PostgresTable:
 
     def search(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         """Search question by question, on the connections that the store's pool keeps."""
-        answers = self._connect().ask(self._work(k, with_vectors), rows)
-        return self._found(answers, with_vectors)
+        batch = Batch(self._layout, k, with_vectors)
+        answers = self._connect().ask(partial(self._answers, batch=batch), rows)
+        return self._found(answers, batch)
 
     async def asearch(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         """As ``search``, through the store's asynchronous engine where it has one."""
-        engines = await asyncio.to_thread(self._connect)
-        answers = await engines.aask(self._work(k, with_vectors), rows)
-        return await asyncio.to_thread(self._found, answers, with_vectors)
-
-    def _work(self, k: int, with_vectors: bool) -> Callable[[Any, Vector], list[Any]]:
-        return partial(self._answers, batch=Batch(self._layout, self._measure(), k, with_vectors))
+        batch = Batch(self._layout, k, with_vectors)
+        engines = await off_thread(self._connect)
+        answers = await engines.aask(partial(self._answers, batch=batch), rows)
+        return await asyncio.to_thread(self._found, answers, batch)
 
     def _answers(self, connection: Any, rows: Vector, batch: Batch) -> list[Any]:
         """Give the database's rows for every question."""
         try:
             if batch.catalog is None:
                 # In every search: the table may have been dropped and made anew, with other vectors or indexes.
-                batch.catalog = self._catalog(connection)
+                found = self._catalog(connection)
+                # In this order: other connections of the batch rely on both when there is a catalog.
+                batch.measure, batch.catalog = self._measure(), found
             catalog = batch.catalog
             self._absent = catalog is None
             if catalog is None or catalog.dimension is None:
@@ -181,11 +182,10 @@ class PostgresTable:
             return self._own
         return self._used or COSINE_DISTANCE
 
-    def _found(self, answers: Sequence[Sequence[Any]], with_vectors: bool) -> list[Found]:
-        measure = self._measure()
-        return [self._one(rows, measure, with_vectors) for rows in answers]
+    def _found(self, answers: Sequence[Sequence[Any]], batch: Batch) -> list[Found]:
+        return [self._one(rows, batch) for rows in answers]
 
-    def _one(self, rows: Sequence[Any], measure: Measure, with_vectors: bool) -> Found:
+    def _one(self, rows: Sequence[Any], batch: Batch) -> Found:
         ids = [str(row[0]) for row in rows]
         if len(set(ids)) < len(ids):
             twice = next(one for place, one in enumerate(ids) if one in ids[:place])
@@ -199,5 +199,7 @@ class PostgresTable:
                     f"the stored vector of document {name!r} in {self._layout.name} is null or missing, so it has no "
                     f"cosine; embed that document again, or delete it from the store"
                 )
-        vectors = [np.fromstring(row[2][1:-1], dtype=np.float32, sep=",") for row in rows] if with_vectors else None
-        return Found(ids, [measure.number(row[1]) for row in rows], [row._mapping for row in rows], vectors)
+        vectors = (
+            [np.fromstring(row[2][1:-1], dtype=np.float32, sep=",") for row in rows] if batch.with_vectors else None
+        )
+        return Found(ids, [batch.measure.number(row[1]) for row in rows], [row._mapping for row in rows], vectors)

@@ -82,12 +82,14 @@ class Catalog:
     """What the server says of a column of vectors.
 
     Attributes:
+        relation: the server's number of the table, another one when it is dropped and made anew.
         type: the column's type: vector, halfvec, sparsevec, bit.
         dimension: length of the vectors; None if the column takes any and there are none yet.
         indexes: operator classes of the indexes on it that answer approximately.
         iterative: whether such indexes can go on searching where a filter leaves too few.
     """
 
+    relation: int
     type: str
     dimension: int | None
     indexes: tuple[str, ...]
@@ -100,7 +102,7 @@ class Catalog:
 
 _CATALOG = sa.text(
     """
-    SELECT t.typname, a.atttypmod,
+    SELECT a.attrelid::bigint, t.typname, a.atttypmod,
         (SELECT string_agg(o.opcname, ' ') FROM pg_index i JOIN pg_opclass o ON o.oid = i.indclass[0]
          WHERE i.indrelid = a.attrelid AND i.indkey[0] = a.attnum AND i.indisvalid),
         (SELECT extversion FROM pg_extension WHERE extname = 'vector')
@@ -112,33 +114,45 @@ _CATALOG = sa.text(
 _APPROXIMATE = ("_cosine_ops", "_l2_ops", "_ip_ops", "_l1_ops")
 
 
-def read_catalog(connection: Any, layout: Layout) -> Catalog | None:
-    """Ask what the column of vectors is like; None if there is no such table or column."""
+def read_catalog(connection: Any, layout: Layout, known: Catalog | None = None) -> Catalog | None:
+    """Ask what the column of vectors is like.
+
+    Args:
+        connection: where to ask.
+        layout: the table.
+        known: what was known of it; of a column that takes vectors of any length, the length is kept.
+
+    Returns:
+        The column's properties; None if there is no such table or column.
+    """
     row = connection.execute(_CATALOG, {"name": layout.name, "embedding": layout.embedding}).first()
     if row is None:
         return None
-    kind, length, indexes, version = row
+    relation, kind, length, indexes, version = row
     dimension = int(length) if length > 0 else None
+    if dimension is None and known is not None and (known.relation, known.type) == (relation, kind):
+        dimension = known.dimension
     if dimension is None and kind in ("vector", "halfvec"):
         column = layout.table.c[layout.embedding]
         sized = sa.select(sa.func.vector_dims(column)).where(column.is_not(None), *layout.conditions).limit(1)
         dimension = connection.execute(sized).scalar()
     classes = tuple(name for name in (indexes or "").split() if name.endswith(_APPROXIMATE))
     numbers = [int(part) for part in str(version or "0").split(".")[:2] if part.isdigit()]
-    return Catalog(kind, dimension, classes, numbers >= [0, 8])
+    return Catalog(relation, kind, dimension, classes, numbers >= [0, 8])
 
 
 def search_statement(
-    layout: Layout, catalog: Catalog, measure: Measure, k: int, *, with_vectors: bool, exact: bool
+    layout: Layout, catalog: Catalog, measure: Measure, k: int, *, order: Measure, with_vectors: bool, exact: bool
 ) -> sa.Select[Any]:
     """Write the search for the ``k`` rows closest to ``QUESTION``.
 
     Args:
         layout: the table.
         catalog: its column of vectors.
-        measure: what to order by.
+        measure: what the numbers are made by.
         k: how many. It is written into the statement: of a parameter, a prepared plan knows nothing, and prefers to
             sort the whole table.
+        order: what to order by, mostly the same.
         with_vectors: whether vectors are needed too.
         exact: compare every row, in a form that no approximate index can answer.
 
@@ -150,17 +164,20 @@ def search_statement(
     half = catalog.type == "halfvec"
     # In full precision: comparing as halfvec would round the question too.
     vectors = sa.cast(column, VectorType("vector")) if half else column
-    distance = vectors.op(measure.operator, return_type=sa.Float())(sa.cast(question, VectorType("vector")))
-    shown = distance.label("commonscale_distance")
-    order: Any = shown
+
+    def distance(by: Measure, of: Any = vectors, name: str = "vector") -> Any:
+        return of.op(by.operator, return_type=sa.Float())(sa.cast(question, VectorType(name)))
+
+    shown = distance(measure).label("commonscale_distance")
+    ordered: Any = shown if order.operator == measure.operator else distance(order)
     if half and not exact:
-        order = column.op(measure.operator, return_type=sa.Float())(sa.cast(question, VectorType("halfvec")))
+        ordered = distance(order, column, "halfvec")
     elif exact and not half:
-        order = distance + sa.literal_column("0")
+        ordered = distance(order) + sa.literal_column("0")
     columns = [layout.table.c[layout.id], shown]
     if with_vectors:
         columns.append(sa.cast(column, sa.Text).label("commonscale_vector"))
-    statement = sa.select(*columns, *(layout.table.c[name] for name in layout.payload)).order_by(order)
+    statement = sa.select(*columns, *(layout.table.c[name] for name in layout.payload)).order_by(ordered)
     if layout.customize is not None:
         statement = layout.customize(statement)
     return statement.where(*layout.conditions).limit(sa.literal_column(str(int(k))))

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from llama_index.core.vector_stores import FilterCondition, FilterOperator, Meta
 from llama_index.core.vector_stores.types import VectorStoreQuery
 from sqlalchemy.ext.asyncio import create_async_engine
 
+import commonscale.stores.postgres
 from commonscale import FailurePolicy, Question
 from commonscale.core.errors import (
     InvalidInputError,
@@ -242,14 +244,15 @@ def test_an_index_that_starves_a_filtered_search_is_read_on(place: Place) -> Non
     assert [len(f.ids) for f in source.search(questions_of(corpus)[:3], 100)] == [40] * 3
 
 
-def test_without_reading_on_the_rows_are_compared_one_by_one(place: Place) -> None:
+def test_without_reading_on_the_rows_are_compared_one_by_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = Corpus(texts=290, images=10)
     store = postgres.li_make(hnsw_kwargs=postgres.HNSW, options=postgres.BY_INDEX)(place, corpus.items)
     source = li_source(store, "image", mixed=True)
     assert source.search(questions_of(corpus)[:1], 1)
-    table: Any = source.table
-    before_08 = table._known.__class__(**{**vars(table._known), "iterative": False})
-    table._known = before_08
+    read = commonscale.stores.postgres.read_catalog
+    monkeypatch.setattr(
+        "commonscale.stores.postgres.read_catalog", lambda *given: replace(read(*given), iterative=False)
+    )
     for question, found in enumerate(source.search(questions_of(corpus), 10)):
         assert list(found.ids) == corpus.nearest(question, 10, "image")
 
@@ -262,6 +265,36 @@ def test_an_index_that_is_made_later_starves_nobody(place: Place) -> None:
     sql(place, 'CREATE INDEX ON "SCHEMA".data_items USING hnsw (embedding vector_cosine_ops)')
     after = source.search(questions_of(corpus), 10)
     assert [list(one.ids) for one in after] == [list(one.ids) for one in before]
+
+
+def one_connection(place: Place, store: Any) -> list[str]:
+    """Let a store have one connection, and note what is asked on it."""
+    seen: list[str] = []
+    store._engine = sa.create_engine(
+        place.server(postgres.SERVER).url("psycopg2"),
+        pool_size=1,
+        connect_args={"options": postgres.BY_INDEX},
+    )
+    place.on_close(store._engine.dispose)
+    _spy(store._engine, seen)
+    return seen
+
+
+@pytest.mark.parametrize("indexed", [False, True], ids=["no-index", "index"])
+def test_of_a_filter_that_leaves_few_one_question_of_a_batch_finds_out(indexed: bool, place: Place) -> None:
+    corpus = Corpus(texts=190, images=10)
+    postgres.li_make(hnsw_kwargs=postgres.HNSW if indexed else None)(place, corpus.items)
+    store = postgres.li_open(place)
+    seen = one_connection(place, store)
+    source = li_source(store, "image", mixed=True)
+    source.search(questions_of(corpus)[:1], 5)
+    seen.clear()
+    for question, found in enumerate(source.search(questions_of(corpus), 20)):
+        assert list(found.ids) == corpus.nearest(question, 10, "image")
+    searches = [one for one in seen if "<=>" in one]
+    catalogs = [one for one in seen if "pg_attribute" in one]
+    # With an index, the first question is asked twice; without one, the catalog, whether there still is none.
+    assert (len(searches), len(catalogs)) == (len(QUESTIONS) + indexed, 2 - indexed)
 
 
 def _spy(engine: Any, seen: list[str]) -> None:
@@ -569,6 +602,52 @@ def test_another_dimension_is_refused(place: Place, corpus: Corpus) -> None:
     untold: Any = source_of(store, View("text"))
     with pytest.raises(InvalidInputError, match=r"8 dimensions.*have 16"):
         untold.table.search(np.eye(8, dtype=np.float32)[:1], 3, False)
+
+
+def test_a_table_that_is_made_anew_is_read_anew(place: Place, corpus: Corpus) -> None:
+    source: Any = li_source(postgres.li_make()(place, corpus.items))
+    assert len(source.search(questions_of(corpus), 3)[0].ids) == 3
+    before = source.table.version
+    assert before == source.table.read_version()
+    sql(place, 'ALTER TABLE "SCHEMA".data_items ALTER embedding TYPE vector(8) USING subvector(embedding, 1, 8)')
+    with pytest.raises(InvalidInputError, match=r"question has 16 dimensions.*data_items.* have 8"):
+        source.search(questions_of(corpus), 3)
+    assert source.table.version is None
+    assert source.dimension == 8
+    sql(place, 'DROP TABLE "SCHEMA".data_items')
+    postgres.li_make()(place, corpus.of("image"))
+    assert list(source.search(questions_of(corpus), 3)[0].ids) == corpus.nearest(0, 3, "image")
+    assert source.table.version == source.table.read_version() != before
+
+
+def test_vectors_of_any_length_that_are_made_anew_are_measured_anew(place: Place, corpus: Corpus) -> None:
+    source: Any = source_of(postgres.old_make("COSINE")(place, corpus.items), View("text"))
+    assert len(source.search(questions_of(corpus), 3)[0].ids) == 3
+    rows = '"SCHEMA".langchain_pg_embedding'
+    sql(place, f"UPDATE {rows} SET embedding = subvector(embedding, 1, 8)")
+    with pytest.raises(SourceError, match=r"different vector dimensions(?s:.*)the 16 dimensions of the question"):
+        source.search(questions_of(corpus), 3)
+    assert source.dimension == 8
+    with pytest.raises(InvalidInputError, match=r"\(16,\).*\(8,\)"):
+        source.search(questions_of(corpus), 3)
+
+
+def test_without_its_index_the_stores_own_measure_decides_the_order_no_more(place: Place) -> None:
+    units = [one for one in known_items() if not one.id.endswith("4")]
+    store = postgres.lc_make("EUCLIDEAN")(place, units)
+    sql(place, 'CREATE INDEX own ON "SCHEMA".items USING hnsw (embedding vector_l2_ops)')
+    source: Any = source_of(store, View("text"))
+    question = [Question("", np.eye(16, dtype=np.float32)[0])]
+    assert [i[-1] for i in source.search(question, 4)[0].ids] == ["1", "2", "3", "5"]
+    sql(place, 'DROP INDEX "SCHEMA".own')
+    forms.add_documents(store, [one for one in known_items() if one.id.endswith("4")])
+    # Far away, but in the direction of the question.
+    found = source.search(question, 4)[0]
+    assert {i[-1] for i in found.ids} == {"1", "2", "3", "4"}
+    assert found.cosines.tolist() == pytest.approx([0.9, 0.6, 0.3, 0.3], abs=1e-6)
+    probe = source.probe(question, 4)[0]
+    assert probe.kind == "l2"
+    assert probe.numbers[0] == pytest.approx(0.2**0.5, abs=1e-6)
 
 
 @pytest.mark.parametrize("value", ["array_fill(0, ARRAY[16])::vector", "NULL"])
