@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commonscale import JointSearch, Question
-from commonscale.core.errors import MissingModalityWarning, StoreCheckError
+from commonscale import JointSearch, Question, Ranking
+from commonscale.core.errors import MissingModalityWarning, SourceError, SourceUnavailableError, StoreCheckError
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.types import Candidates, Probe
 from commonscale.core.verification import FirstUse
@@ -41,6 +42,19 @@ class Probed(ArraySource):
 
     def _rows(self, ids: Sequence[str]) -> list[int]:
         return [self.ids.index(i) for i in ids]
+
+
+class Native(Probed):
+    """The same with an asynchronous search of its own."""
+
+    async def asearch(self, questions: Sequence[Question], k: int) -> list[Candidates]:
+        return self.search(questions, k)
+
+
+async def ask(mode: str, search: JointSearch, question: Question) -> Ranking:
+    if mode == "sync":
+        return search.search(question, 3, raw=True)
+    return await search.asearch(question, 3, raw=True)
 
 
 def inverted(cosines: Any) -> Any:
@@ -78,10 +92,6 @@ def test_an_error_is_raised_before_the_first_search_with_the_report(how: str) ->
 
 
 async def test_the_asynchronous_searches_check_off_the_event_loop() -> None:
-    class Native(Probed):
-        async def asearch(self, questions: Sequence[Question], k: int) -> list[Candidates]:
-            return self.search(questions, k)
-
     for source in (Probed(), Native()):
         search = JointSearch({"text": source})
         await search.acalibrate(QUESTIONS)
@@ -192,3 +202,97 @@ async def test_verifying_is_also_asynchronous() -> None:
     report = await JointSearch({"text": source}, check=False).averify(QUESTIONS[:1])
     assert not report.ok
     assert threading.get_ident() not in source.threads
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "native"])
+async def test_a_store_that_stays_empty_is_probed_once(mode: str) -> None:
+    empty = (Native if mode == "native" else Probed)(np.empty((0, D), np.float32), "image", inverted)
+    full = Probed()
+    search = JointSearch({"text": full, "image": empty})
+    for question in QUESTIONS[:10]:
+        assert len(await ask(mode, search, question)) == 3
+    assert (len(full.probed), len(empty.probed)) == (2, 1)
+    assert len(full.calls) == len(empty.calls) == 10
+    # What it finds later is checked before it is returned.
+    empty.ids, empty.vectors = ["a", "b", "c"], VECTORS[:3]
+    with pytest.raises(StoreCheckError, match="inverted"):
+        await ask(mode, search, QUESTIONS[0])
+
+
+def test_an_empty_store_that_breaks_its_contract_later_is_named() -> None:
+    class Broken(Probed):
+        def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
+            return super().search(questions, k) if not self.calls else []
+
+    search = JointSearch({"text": Broken(np.empty((0, D), np.float32))})
+    search.search(QUESTIONS[0], 3, raw=True)
+    with pytest.raises(SourceError, match="0 of 1"):
+        search.search(QUESTIONS[0], 3, raw=True)
+
+
+class Hanging(Probed):
+    """A fake store whose first probe does not return before it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.asked_in: list[threading.Thread] = []
+
+    def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
+        self.asked_in.append(threading.current_thread())
+        if not self.go.wait(60):
+            raise AssertionError("nobody let the probe go")
+        return super().probe(questions, k)
+
+
+class HangingNative(Hanging):
+    asearch = Native.asearch
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "native"])
+async def test_those_that_wait_for_a_check_that_hangs_give_up(mode: str) -> None:
+    source = HangingNative() if mode == "native" else Hanging()
+    before = set(threading.enumerate())
+    search = JointSearch({"text": source}, failures=FailurePolicy(timeout=0.02, attempts=2, backoff=0))
+    try:
+        for question in QUESTIONS[:10]:
+            with pytest.raises(SourceUnavailableError, match=r"no answer within 0\.02 s"):
+                await ask(mode, search, question)
+        assert len(source.asked_in) == 1
+        waiting = set(threading.enumerate()) - before - set(source.asked_in)
+        for thread in waiting:
+            thread.join(10)
+        assert not [thread for thread in waiting if thread.is_alive()]
+    finally:
+        source.go.set()
+    source.asked_in[0].join(30)
+    # The check that was begun is good for all, and nobody waited for the searches.
+    assert source.probed == [(2, 10), (4, 10)]
+    assert source.calls == []
+    patient = JointSearch({"text": source}, check=search._first_use)
+    assert len(await ask(mode, patient, QUESTIONS[0])) == 3
+    assert len(source.probed) == 2
+
+
+async def test_a_check_that_fails_is_made_by_the_next_that_waits() -> None:
+    class Mended(HangingNative):
+        def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
+            first = not self.asked_in
+            found = super().probe(questions, k)
+            if first:
+                raise ConnectionRefusedError("just once")
+            return found
+
+    source = Mended()
+    search = JointSearch({"text": source})
+    first = asyncio.ensure_future(search.asearch(QUESTIONS[0], 3, raw=True))
+    while not source.asked_in:
+        await asyncio.sleep(0)
+    second = asyncio.ensure_future(search.asearch(QUESTIONS[0], 3, raw=True))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not second.done()
+    source.go.set()
+    with pytest.raises(SourceUnavailableError, match="just once"):
+        await first
+    assert len(await second) == 3

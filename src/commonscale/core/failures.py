@@ -26,7 +26,9 @@ class FailurePolicy:
         timeout: seconds that one search of one source may take; None waits as long as the store's client does.
             Synchronous searches then run in a helping thread of their own, also of a source that otherwise stays in
             the caller's thread. One that does not answer in time is left behind: no thread can be stopped, so it
-            ends by itself, when the store answers or its client gives up.
+            ends by itself, when the store answers or its client gives up. An event loop that ends does
+            not wait for it, unless the store's own asynchronous method took one of the loop's threads. At most 256
+            such threads work at once, those left behind too; further searches wait for one, within their time.
         attempts: how often a source is asked before it counts as failed; None is 3 for sources in another process
             (``remote``) and 1 for those in this one. More than 1 needs the package tenacity, which both frameworks
             bring. A search lasts ``attempts`` times ``timeout`` at most, and the pauses between.

@@ -34,7 +34,7 @@ def in_daemon_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 
     Returns:
         Its result, later. It may be cancelled at any time: the function then goes on until it returns or asks
-        ``abandoned``, and what it returns is dropped.
+        ``raise_if_abandoned``, and what it returns is dropped.
     """
     return _THREADS.start(partial(function, *args, **kwargs))
 
@@ -44,10 +44,15 @@ async def off_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     return await asyncio.wrap_future(in_daemon_thread(function, *args, **kwargs))
 
 
-def abandoned() -> bool:
-    """Tell whether nobody waits any more for what this thread does."""
+def raise_if_abandoned() -> None:
+    """Go on only if somebody may still wait for what this thread does.
+
+    Raises:
+        TimeoutError: if its result was cancelled.
+    """
     call = _CALL.get()
-    return call is not None and call.cancelled()
+    if call is not None and call.cancelled():
+        raise TimeoutError("nobody waits for this any more")
 
 
 def wait_while_wanted(other: Future[Any]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, cast
 
 from commonscale.core.errors import StoreCheckError
+from commonscale.core.threads import off_thread, raise_if_abandoned, wait_while_wanted
 from commonscale.core.types import Candidates, Modality, Question, Source
 from commonscale.core.verification.check import check_source, verifiable
 from commonscale.core.verification.evidence import QUICK, WORDING
@@ -18,14 +20,16 @@ from commonscale.core.verification.report import NO_HITS
 class FirstUse:
     """Remembers which sources have been checked; searches over the same sources may share it.
 
-    Errors found are raised; notes are left to ``verify``. A store that finds nothing is checked again at the next
-    search, since it may have been empty. Threads may share it: one checks, the others wait for it.
+    Errors found are raised; notes are left to ``verify``. A store that finds nothing may be empty, so it is checked
+    again as soon as a search finds something, before that is returned. Threads may share it: one checks, the others
+    wait for it, no longer than somebody waits for them.
     """
 
     def __init__(self, *, enabled: bool = True) -> None:
         self._enabled = enabled
         self._done: set[Modality] = set()
-        self._locks: dict[Modality, threading.Lock] = {}
+        self._empty: set[Modality] = set()
+        self._turns: dict[Modality, Future[None]] = {}
 
     def guarded(self, sources: Mapping[Modality, Source]) -> dict[Modality, Source]:
         """Give sources to search in place of these: the same, or those that check the store first."""
@@ -47,8 +51,9 @@ class FirstUse:
 
         Raises:
             StoreCheckError: if its rankings would be silently wrong; the message is the report.
+            TimeoutError: if nobody waits for the search any more.
         """
-        with self._locks.setdefault(modality, threading.Lock()):
+        with self._turn(modality):
             if modality in self._done:
                 return
             first = questions[0]
@@ -59,8 +64,37 @@ class FirstUse:
                     f"find the closest documents. Mend what is named, see it all with verify(), or search all the same "
                     f"with check=False:\n{found}"
                 )
-            if found.unchecked != NO_HITS:
+            if found.unchecked == NO_HITS:
+                self._empty.add(modality)
+            else:
                 self._done.add(modality)
+                self._empty.discard(modality)
+
+    async def acheck(self, source: Source, modality: Modality, questions: Sequence[Question]) -> None:
+        """As ``check``, off the event loop; waiting for another's check takes no thread."""
+        while (other := self._turns.get(modality)) is not None:
+            await asyncio.wrap_future(other)
+        if self.due(source, modality):
+            await off_thread(self.check, source, modality, questions)
+
+    def found_empty(self, modality: Modality) -> bool:
+        """Whether the last check found nothing; then the store is to be checked after a search that does."""
+        return modality in self._empty
+
+    @contextmanager
+    def _turn(self, modality: Modality) -> Iterator[None]:
+        """Let one thread after the other check a modality; those for which nobody waits any more give up."""
+        mine: Future[None] = Future()
+        mine.set_running_or_notify_cancel()  # Whoever stops waiting for it does not cancel it for the others.
+        while (other := self._turns.setdefault(modality, mine)) is not mine:
+            wait_while_wanted(other)
+            raise_if_abandoned()
+        try:
+            yield
+        finally:
+            del self._turns[modality]
+            mine.set_result(None)
+        raise_if_abandoned()
 
 
 class GuardedSource:
@@ -79,18 +113,27 @@ class GuardedSource:
         return getattr(self._source, "store_name", None) or type(self._source).__name__
 
     def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
-        """Check the source if that is still to be done, and search it."""
+        """Check the source if that is still to be done, and search it; one that was empty, the other way round."""
+        empty = self._first_use.found_empty(self._modality)
+        if empty and not _finds(found := self._source.search(questions, k)):
+            return found
         self._first_use.check(self._source, self._modality, questions)
-        return self._source.search(questions, k)
+        return found if empty else self._source.search(questions, k)
 
     async def _asearch(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
-        await asyncio.to_thread(self._first_use.check, self._source, self._modality, questions)
-        asearch = cast(Any, self._source).asearch
-        found: Sequence[Candidates] = await asearch(questions, k)
-        return found
+        asearch: Callable[..., Awaitable[Sequence[Candidates]]] = cast(Any, self._source).asearch
+        empty = self._first_use.found_empty(self._modality)
+        if empty and not _finds(found := await asearch(questions, k)):
+            return found
+        await self._first_use.acheck(self._source, self._modality, questions)
+        return found if empty else await asearch(questions, k)
 
     def __getattr__(self, name: str) -> Any:
         # Whether it is remote, concurrent or unbounded: whatever searches ask of a source.
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._source, name)
+
+
+def _finds(found: Sequence[Candidates]) -> bool:
+    return any(len(one.ids) for one in found)
