@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from llama_index.core.schema import BaseNode
@@ -35,11 +37,18 @@ def open_milvus(store: Any, request: StoreRequest) -> NodeTableSource:
             "this MilvusVectorStore keeps sparse vectors only (enable_dense=False), so there are no cosines; make it "
             "with enable_dense=True and dim="
         )
+    filters = filters_of(request)
+
+    def condition(own: Mapping[str, bool]) -> str:
+        return written(filters, partial(_condition, own)) or ""
+
+    # Filters that Milvus does not have are refused at once, whether there is a collection or not.
+    condition({})
     table = MilvusTable(
         store.client,
         store.collection_name,
         store.embedding_field,
-        written(filters_of(request), _condition) or "",
+        condition,
         aclient=store.aclient,
         search_params=store.search_config,
     )
@@ -52,8 +61,16 @@ def open_milvus(store: Any, request: StoreRequest) -> NodeTableSource:
     return NodeTableSource(store, table, request, node, concurrent=True, remote=not is_local(store.client))
 
 
-def _condition(one: MetadataFilter) -> str:
-    """Write one filter as the store does, with texts escaped."""
+def _condition(own: Mapping[str, bool], one: MetadataFilter) -> str:
+    """Write one filter as the store does, with texts escaped, so that it holds or does not for rows without the key.
+
+    Milvus knows neither that a condition holds for them nor that it does not; LlamaIndex means that only "is not" and
+    "not in" hold.
+
+    Args:
+        own: the collection's own fields, and whether each may be null; other keys may be missing anywhere.
+        one: the filter.
+    """
     from llama_index.vector_stores.milvus.base import _to_milvus_filter
 
     if isinstance(one.value, str) and one.operator != FilterOperator.TEXT_MATCH:
@@ -61,6 +78,12 @@ def _condition(one: MetadataFilter) -> str:
         escaped = text_literal(one.value)[1:-1].replace('\\"', '"')
         one = MetadataFilter(key=one.key, value=escaped, operator=one.operator)
     try:
-        return str(_to_milvus_filter(MetadataFilters(filters=[one])))
+        part = str(_to_milvus_filter(MetadataFilters(filters=[one])))
     except ValueError as error:
         raise InvalidInputError(f"Milvus cannot filter by {one!r}: {error}") from error
+    if one.operator == FilterOperator.IS_EMPTY or own.get(one.key) is False:
+        return part
+    present = f"{one.key} is not null" if one.key in own else f"exists {one.key}"
+    if one.operator in (FilterOperator.NE, FilterOperator.NIN):
+        return f"(not ({present})) or ({part})"
+    return f"({present}) and ({part})"

@@ -15,15 +15,23 @@ pytest.importorskip("llama_index.vector_stores.milvus")
 pytest.importorskip("milvus_lite")
 
 from llama_index.core.schema import ImageNode, TextNode
-from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
+from llama_index.core.vector_stores import (
+    FilterCondition,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+    SimpleVectorStore,
+    VectorStoreQuery,
+)
 from pymilvus import DataType, MilvusException
 
 from commonscale import Question, to_cosine
-from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
+from commonscale.core.errors import CommonscaleWarning, InvalidInputError, UnknownScoreKindError
 from commonscale.core.passing import is_passing
 from commonscale.core.types import Hit
 from commonscale.llama_index.sources import StoreRequest
 from commonscale.llama_index.stores import open_source
+from commonscale.stores import milvus as milvus_module
 from sources import unit_rows
 from store_suite import forms
 from store_suite.kind import Place
@@ -227,6 +235,96 @@ def test_filters_nest_and_negate(people: Any) -> None:
     like = MetadataFilter(key="who", value="a", operator=FilterOperator.TEXT_MATCH_INSENSITIVE)
     with pytest.raises(InvalidInputError, match="Milvus cannot filter by"):
         found_by(people, MetadataFilters(filters=[like]))
+
+
+SOME = [{"topic": "art", "tags": ["x"]}, {"place": 1}, {"topic": "tax"}, {"topic": None}]
+
+
+def test_what_does_not_hold_of_a_missing_key_is_what_llama_index_means(make: Make) -> None:
+    made = nodes([[1.0, 0.0, 0.0, i / 10] for i in range(4)], lambda place: SOME[place])
+    plain = SimpleVectorStore()
+    plain.add(made)
+    store = make(made)
+    art = MetadataFilter(key="topic", value="art")
+    other = MetadataFilter(key="topic", value="art", operator=FilterOperator.NE)
+    outside = MetadataFilter(key="topic", value=["art", "law"], operator=FilterOperator.NIN)
+    for filters, expected in [
+        (MetadataFilters(filters=[art]), ["n0"]),
+        (MetadataFilters(filters=[other]), ["n1", "n2", "n3"]),
+        (MetadataFilters(filters=[outside]), ["n1", "n2", "n3"]),
+        (MetadataFilters(filters=[art], condition=FilterCondition.NOT), ["n1", "n2", "n3"]),
+        (MetadataFilters(filters=[other], condition=FilterCondition.NOT), ["n0"]),
+        (MetadataFilters(filters=[outside], condition=FilterCondition.NOT), ["n0"]),
+        (MetadataFilters(filters=[art, other], condition=FilterCondition.NOT), []),
+    ]:
+        result = plain.query(
+            VectorStoreQuery(query_embedding=[1.0, 0.0, 0.0, 0.0], similarity_top_k=5, filters=filters)
+        )
+        assert sorted(result.ids) == expected
+        assert found_by(store, filters) == expected
+    either = MetadataFilters(filters=[art, MetadataFilter(key="place", value=1)], condition=FilterCondition.OR)
+    assert found_by(store, MetadataFilters(filters=[either], condition=FilterCondition.NOT)) == ["n2", "n3"]
+    empty = MetadataFilter(key="tags", value=None, operator=FilterOperator.IS_EMPTY)
+    assert found_by(store, MetadataFilters(filters=[empty])) == ["n1", "n2", "n3"]
+
+
+def recreate(store: Any, dimension: int, metric: str, **year: Any) -> None:
+    client = store.client
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=True)
+    schema.add_field("id", DataType.VARCHAR, max_length=9, is_primary=True)
+    schema.add_field("year", DataType.INT64, **year)
+    schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=dimension)
+    index = client.prepare_index_params()
+    index.add_index("embedding", index_type="FLAT", metric_type=metric)
+    client.drop_collection(store.collection_name)
+    client.create_collection(store.collection_name, schema=schema, index_params=index)
+
+
+@pytest.mark.parametrize(("null", "expected"), [(True, ["n0", "n2"]), (False, ["n0"])])
+def test_fields_that_the_collection_declares_are_filtered_too(null: bool, expected: list[str], make: Make) -> None:
+    store = make()
+    recreate(store, DIMENSION, "COSINE", nullable=null)
+    years = [1990, 2000, None if null else 2000]
+    rows = [{"id": f"n{i}", "year": year, "embedding": [1.0, 0.0, 0.0, i / 10]} for i, year in enumerate(years)]
+    store.client.insert(store.collection_name, rows)
+    late = MetadataFilter(key="year", value=2000)
+    not_late = MetadataFilter(key="year", value=2000, operator=FilterOperator.NE)
+    assert found_by(store, MetadataFilters(filters=[not_late])) == expected
+    assert found_by(store, MetadataFilters(filters=[late], condition=FilterCondition.NOT)) == expected
+
+
+def test_a_collection_that_is_made_anew_is_read_anew(make: Make) -> None:
+    store = make(nodes(np.eye(DIMENSION)))
+    source = open_source(store, StoreRequest("text"))
+    assert list(source.search([ASKED], 1)[0].ids) == ["n0"]
+    assert source.table.trusted
+    recreate(store, 3, "L2")
+    store.client.insert(store.collection_name, [{"id": "long", "year": 1, "embedding": [0.0, 3.0, 0.0]}])
+    found = source.search([question([0.0, 0.8, 0.6])], 1)[0]
+    assert (list(found.ids), found.cosines.tolist()) == (["long"], pytest.approx([0.8]))
+    assert (source.dimension, source.table.score_kind, source.table.trusted) == (3, "squared_l2", False)
+    assert asyncio.run(source.asearch([question([0.0, 0.8, 0.6])], 1))[0].ids == found.ids
+    store.client.drop_collection(store.collection_name)
+    with pytest.warns(CommonscaleWarning, match=f"'{store.collection_name}' does not exist"):
+        assert list(source.search([ASKED], 1)[0].ids) == []
+
+
+def test_a_servers_settings_are_read_again_after_a_while(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make(nodes(np.eye(DIMENSION)))
+    now = 100.0
+    monkeypatch.setattr(milvus_module, "is_local", lambda _: False)
+    monkeypatch.setattr(milvus_module.time, "monotonic", lambda: now)
+    reads = []
+    real = store.client.describe_collection
+    monkeypatch.setattr(store.client, "describe_collection", lambda name: reads.append(name) or real(name))
+    source = open_source(store, StoreRequest("text"))
+    for _ in range(3):
+        source.search([ASKED], 1)
+    assert len(reads) == 1
+    now = 103.0
+    source.search([ASKED], 1)
+    source.search([ASKED], 1)
+    assert len(reads) == 2
 
 
 def back(source: Any, found: Any) -> list[Any]:
