@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from commonscale.core.errors import UnknownScoreKindError
-from commonscale.core.types import Vector
+from commonscale.core.types import Floats, Vector
 from commonscale.stores.chroma_records import (
     Hits,
     Space,
@@ -35,7 +35,7 @@ _PER_QUESTION = 50
 """The same for each of many questions, since the vectors are read once for all: HNSW takes as long per question."""
 
 _MOST = 5000
-"""Documents that are compared one by one at most; their vectors are held in memory."""
+"""Documents that are compared one by one at most in place of asking HNSW, and whose vectors are in memory at once."""
 
 _WIDE = 400
 """Candidates that HNSW is asked for under a filter, from which the best are kept. HNSW walks the whole graph to find
@@ -49,6 +49,21 @@ class _Many(NamedTuple):
     collection: Any
     total: int
     limit: int
+
+
+class _Best(NamedTuple):
+    """Ids with their cosines and norms, best first once they were joined."""
+
+    ids: Sequence[str]
+    cosines: Floats
+    norms: Floats
+
+    def joined(self, other: _Best, k: int) -> _Best:
+        """Give the best ``k`` of both."""
+        cosines, norms = np.append(self.cosines, other.cosines), np.append(self.norms, other.norms)
+        order = np.argsort(-cosines, kind="stable")[:k]
+        ids = [*self.ids, *other.ids]
+        return _Best([ids[place] for place in order], cosines[order], norms[order])
 
 
 class ChromaTable:
@@ -117,12 +132,12 @@ class ChromaTable:
         """Search: what passes a filter that leaves few is compared exactly, anything else is left to the index."""
         collection = self._open()
         with watched(collection):
-            few = self._few(collection, len(rows))
-            if few is None:
+            all_of = self._few(collection, len(rows))
+            if all_of is None:
                 hits, found = self._nearest(collection, rows, k, with_vectors)
-                few = self._missed(collection, hits, k)
-            if few is not None:
-                hits = self._compared(collection, rows, k, few)
+                all_of = self._missed(collection, hits, k)
+            if all_of is not None:
+                hits = self._compared(collection, rows, k, all_of)
                 found = found_of(hits, records_of(collection, hits, with_vectors), with_vectors)
             if not with_vectors and space_of(collection).space == "cosine":
                 refuse_null(collection, hits)
@@ -149,19 +164,23 @@ class ChromaTable:
         # Counting all documents takes a tenth of the time of listing those that pass; only then is it done again.
         if many and many.collection == collection.id and many.limit >= limit and many.total == collection.count():
             return None
-        ids = listed(collection, self._where, limit)
-        if ids is None:
-            self._many = _Many(collection.id, collection.count(), limit)
-        return ids
+        ids = listed(collection, self._where, limit + 1)
+        if len(ids) <= limit:
+            return ids
+        self._many = _Many(collection.id, collection.count(), limit)
+        return None
 
     def _missed(self, collection: Any, hits: Sequence[Hits], k: int) -> list[str] | None:
-        """List all documents, if they are few and HNSW did not reach as many as it was asked for.
+        """List all documents, if HNSW did not reach as many as it was asked for although there are more.
 
-        Its graph falls apart where many vectors are equal: of 2,000 it reached 708.
+        Its graph falls apart where many vectors are equal: of 2,000 it reached 708. Then they are all compared, however
+        many they are: 1 s for 10,000 of 512 dimensions.
         """
         least = min((len(one.ids) for one in hits), default=k)
-        ids = listed(collection, self._where, _MOST) if least < k else None
-        return ids if ids is not None and len(ids) > least else None
+        if least >= k or (self._where is None and least >= collection.count()):
+            return None
+        ids = listed(collection, self._where)
+        return ids if len(ids) > least else None
 
     def _nearest(self, collection: Any, rows: Vector, k: int, with_vectors: bool) -> tuple[list[Hits], list[Found]]:
         if len(rows) == 1 and self._where is None and k <= _WIDE:
@@ -184,17 +203,18 @@ class ChromaTable:
 
     def _compared(self, collection: Any, rows: Vector, k: int, ids: Sequence[str]) -> list[Hits]:
         """Find the best of some documents by their cosines, with the distances that Chroma would give."""
-        ids, vectors = vectors_of(collection, ids)
-        if not ids:
-            return [Hits([], [])] * len(rows)
+        best = [_Best([], np.empty(0), np.empty(0))] * len(rows)
+        for start in range(0, len(ids), _MOST):
+            kept, vectors = vectors_of(collection, ids[start : start + _MOST])
+            if not kept:
+                continue
+            norms = np.linalg.norm(vectors, axis=1)
+            unit = vectors / np.where(norms > 0, norms, 1.0)[:, None]
+            part = [_Best(kept, unit @ row, norms) for row in rows.astype(np.float64)]
+            best = [one.joined(other, k) for one, other in zip(best, part, strict=True)]
         space = space_of(collection).space
-        norms = np.linalg.norm(vectors, axis=1)
-        unit = vectors / np.where(norms > 0, norms, 1.0)[:, None]
         hits = []
-        for row in rows.astype(np.float64):
-            cosines = unit @ row
-            order = np.argsort(-cosines, kind="stable")[:k]
-            best, length = cosines[order], norms[order]
-            distances = {"ip": 1 - best * length, "l2": 1 + length**2 - 2 * best * length}.get(str(space), 1 - best)
-            hits.append(Hits([ids[place] for place in order], distances.tolist()))
+        for names, cosines, length in best:
+            distances = {"ip": 1 - cosines * length, "l2": 1 + length**2 - 2 * cosines * length}
+            hits.append(Hits(names, distances.get(str(space), 1 - cosines).tolist()))
         return hits

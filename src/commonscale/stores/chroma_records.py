@@ -101,10 +101,10 @@ def watched(collection: Any) -> Iterator[None]:
         ) from error
 
 
-def listed(collection: Any, where: dict[str, Any] | None, limit: int) -> list[str] | None:
-    """List the ids of the records that pass a filter; None if there are more than ``limit``."""
-    ids: list[str] = collection.get(where=where, limit=limit + 1, include=[])["ids"]
-    return ids if len(ids) <= limit else None
+def listed(collection: Any, where: dict[str, Any] | None, limit: int | None = None) -> list[str]:
+    """List the ids of the records that pass a filter, ``limit`` at most."""
+    ids: list[str] = collection.get(where=where, limit=limit, include=[])["ids"]
+    return ids
 
 
 def vectors_of(collection: Any, ids: Sequence[str]) -> tuple[list[str], Floats]:

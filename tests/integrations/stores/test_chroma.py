@@ -245,6 +245,36 @@ def test_equal_vectors_are_all_found(opened: Make, collection: Make) -> None:
     assert len(set(found.ids)) == 1500
 
 
+@pytest.mark.parametrize("space", ["cosine", "l2", "ip"])
+@pytest.mark.parametrize("where", [None, {"place": {"$gte": 50}}])
+def test_where_hnsw_does_not_reach_as_many_as_there_are_all_are_compared(
+    where: Any, space: str, collection: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chroma_module, "_MOST", 200)
+    rows = unit_rows(np.random.default_rng(0), 900, 8) * np.float32(2)
+    made = collection(space)
+    put(made, rows)
+
+    class Torn:
+        """The collection, with an index whose graph fell apart: 100 at most are reached."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(made, name)
+
+        def query(self, **arguments: Any) -> Any:
+            return made.query(**{**arguments, "n_results": min(arguments["n_results"], 100)})
+
+    asks = unit_rows(np.random.default_rng(1), 2, 8)
+    table = chroma_module.ChromaTable(Torn, where)
+    first = 0 if where is None else 50
+    for row, found in zip(asks, table.search(asks, 500, False), strict=True):
+        assert list(found.ids) == nearest([question(row)], rows, 500, np.arange(first, 900))[0]
+        asked_all = made.query(query_embeddings=[row], n_results=900)
+        distances = dict(zip(asked_all["ids"][0], asked_all["distances"][0], strict=True))
+        assert found.numbers == pytest.approx([distances[i] for i in found.ids], abs=1e-5)
+    assert [len(set(found.ids)) for found in table.search(asks, 5000, False)] == [900 - first] * 2
+
+
 def test_many_hits_are_read_by_pages_that_an_sql_statement_takes(collection: Make) -> None:
     rows = unit_rows(np.random.default_rng(0), 2500, 4)
     made = collection("l2")
