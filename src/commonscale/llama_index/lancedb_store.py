@@ -12,6 +12,7 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.llama_index.conditions import written
 from commonscale.llama_index.restriction import filters_of
 from commonscale.llama_index.sources import StoreRequest
+from commonscale.llama_index.stored_nodes import readable
 from commonscale.llama_index.table_store import NodeTableSource
 from commonscale.stores.lancedb import LanceTable, Row, column, literal, within
 
@@ -43,7 +44,7 @@ def open_lancedb(store: Any, request: StoreRequest) -> NodeTableSource:
     def node(row_id: str, row: Row) -> BaseNode:
         metadata = row.value("metadata") or {}
         if metadata.get("_node_content"):
-            return metadata_dict_to_node(metadata)
+            return metadata_dict_to_node(dict(readable(metadata)))
         return _plain_node(row_id, row.value(store.text_key), metadata, row.value(store.doc_id_key))
 
     # The client of LanceDB Cloud is a class of its own.

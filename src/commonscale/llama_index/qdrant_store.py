@@ -10,6 +10,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery
 from commonscale.core.errors import InvalidInputError
 from commonscale.llama_index.restriction import filters_of
 from commonscale.llama_index.sources import StoreRequest
+from commonscale.llama_index.stored_nodes import readable
 from commonscale.llama_index.table_store import NodeTableSource
 from commonscale.stores.qdrant import QdrantTable
 from commonscale.stores.qdrant_keys import key_path
@@ -35,7 +36,8 @@ def open_qdrant(store: Any, request: StoreRequest) -> NodeTableSource:
     )
 
     def node(_: str, point: Any) -> BaseNode:
-        made: BaseNode = store.parse_to_query_result([point]).nodes[0]
+        whole = point.model_copy(update={"payload": readable(point.payload)})
+        made: BaseNode = store.parse_to_query_result([whole]).nodes[0]
         return made
 
     remote = not is_local(store._client)

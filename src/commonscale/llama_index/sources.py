@@ -15,6 +15,7 @@ from commonscale.core.cosines import Converter
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import IMAGE, Candidates, Hit, Modality, Probe, Question, Source
 from commonscale.llama_index.catalog import NodeCatalog
+from commonscale.llama_index.conditions import pruned
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class StoreRequest:
         modality: the modality to search.
         mixed: whether the store holds other modalities too, to be filtered out.
         catalog: where nodes come from, for stores that keep only vectors.
-        filters: metadata filters of the caller.
+        filters: metadata filters of the caller; groups that demand nothing are left out.
         modality_key: metadata key that names a node's modality.
         score_kind: what the store's scores are, if the caller says so.
     """
@@ -46,6 +47,10 @@ class StoreRequest:
     filters: MetadataFilters | None = None
     modality_key: str = DEFAULT_MODALITY_KEY
     score_kind: ScoreKindName | None = None
+
+    def __post_init__(self) -> None:
+        """Leave out empty groups of filters."""
+        object.__setattr__(self, "filters", pruned(self.filters))
 
     def needed_catalog(self, store: object) -> NodeCatalog:
         """Give the catalog.
