@@ -16,9 +16,10 @@ from commonscale.stores.table import Found
 _BATCH = 100
 """Questions in one request: each answer holds whole rows, and servers limit the size of what they send."""
 
-_FRESH = 2.0
-"""Seconds for which a server's settings are taken as they were: somebody may make the collection anew. Those of
-Milvus Lite are read for every search, in 5 ms."""
+_FRESH, _FRESH_LITE = 2.0, 30.0
+"""Seconds for which the settings of a server and of Milvus Lite are taken as they were: somebody may make the
+collection anew. Lite counts all rows to describe an index, which takes as long as a search; so there only what it says
+of the collection (1 ms) is read for every search. It obeys the metric that it is asked for, whatever its index has."""
 
 
 class MilvusTable:
@@ -63,7 +64,7 @@ class MilvusTable:
         self._partitions = None if partitions is None else list(partitions)
         self._timeout = timeout
         self._known: Settings | None = None
-        self._fresh = 0.0 if is_local(client) else _FRESH
+        self._local = is_local(client)
         self._read_at = 0.0
         if aclient is not None:
             self.asearch = self._asearch
@@ -86,7 +87,7 @@ class MilvusTable:
 
         Every search asks for it first, so this is where settings that have aged are read again.
         """
-        settings = self._settings(renew=time.monotonic() - self._read_at >= self._fresh)
+        settings = self._settings(renew=self._aged())
         return None if settings is None else settings.dimension
 
     @property
@@ -137,6 +138,15 @@ class MilvusTable:
             rows,
             vectors if with_vectors else None,
         )
+
+    def _aged(self) -> bool:
+        known = self._known
+        if known is None or time.monotonic() - self._read_at >= (_FRESH_LITE if self._local else _FRESH):
+            return True
+        if not self._local:
+            return False
+        there = self._client.has_collection(self._collection)
+        return not there or self._client.describe_collection(self._collection) != known.described
 
     def _settings(self, renew: bool = False) -> Settings | None:
         known = self._known

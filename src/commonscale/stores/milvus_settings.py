@@ -28,6 +28,7 @@ class Settings(NamedTuple):
         primary: the field of ids.
         fields: what is read beside a vector.
         condition: which rows may be found.
+        described: all that Milvus says of the collection itself, without its index.
     """
 
     metric: str
@@ -36,6 +37,7 @@ class Settings(NamedTuple):
     primary: str
     fields: list[str]
     condition: str
+    described: Mapping[str, Any]
 
 
 def read_settings(client: Any, collection: str, vector_field: str, condition: Condition) -> Settings:
@@ -66,6 +68,7 @@ def read_settings(client: Any, collection: str, vector_field: str, condition: Co
         next(name for name, one in fields.items() if one.get("is_primary")),
         [*others, "$meta"] if info.get("enable_dynamic_field") else others,
         condition if isinstance(condition, str) else condition(own),
+        info,
     )
 
 
