@@ -10,6 +10,7 @@ faiss = pytest.importorskip("faiss")
 from commonscale.core.dense import nearest, unit_rows  # noqa: E402
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError  # noqa: E402
 from commonscale.core.faiss_cosines import FaissCosines  # noqa: E402
+from commonscale.core.faiss_search import looks_at_a_part  # noqa: E402
 
 DIMENSION = 8
 COUNT = 200
@@ -190,3 +191,105 @@ def test_hits_of_a_lossy_code_are_decoded(monkeypatch):
         assert (np.diff(cosines) <= 0).all()
         exact = nearest(rows, question[None], K)[0][0]
         assert len(set(exact) & set(best)) >= 0.6 * K
+
+
+WRAPPED = {
+    "IVF16,PQ4x4,RFlat": True,
+    "IVF16,PQ4x4fs,Refine(SQ8)": True,
+    "PCAR8,HNSW8": True,
+    "OPQ4,IVF16,PQ4x4": True,
+    "PCAR8,IVF16,PQ4x4,RFlat": True,
+    "IDMap,IVF16,Flat": True,
+    "IDMap2,HNSW8": True,
+    "PCAR8,Flat": False,
+}
+"""Factory strings, and whether their indexes look at a part of the rows."""
+
+
+def wrapped(factory: str, rows: np.ndarray):
+    index = faiss.index_factory(DIMENSION, factory, faiss.METRIC_INNER_PRODUCT)
+    index.train(rows)
+    if factory.startswith("IDMap"):
+        index.add_with_ids(rows, np.arange(len(rows)))
+    else:
+        index.add(rows)
+    return index
+
+
+@pytest.mark.parametrize("factory", WRAPPED)
+def test_what_looks_at_a_part_is_recognized_behind_other_layers(factory):
+    rows = unit_rows(np.random.default_rng(6).standard_normal((1000, DIMENSION)))
+    index = wrapped(factory, rows)
+    assert looks_at_a_part(index) == WRAPPED[factory]
+    # A kind is named for those that give no vectors of norm 1 back; all find as many as there are.
+    search = FaissCosines(index, score_kind=lambda scores: np.clip(scores, -1, 1))
+    wanted = 600
+    assert [len(set(best.tolist())) for best, _ in search.top(questions(5), wanted)] == [wanted] * 5
+    if WRAPPED[factory]:
+        assert (index.search(questions(5), wanted)[1] < 0).any()
+
+
+@pytest.mark.parametrize("factory", [name for name in WRAPPED if not name.startswith("IDMap")])
+@pytest.mark.parametrize("few", [10_000, 0])
+def test_few_rows_behind_other_layers_are_not_starved(factory, few, monkeypatch):
+    monkeypatch.setattr("commonscale.core.faiss_cosines.FEW_ROWS", few)
+    rows = unit_rows(np.random.default_rng(6).standard_normal((1000, DIMENSION)))
+    chosen = np.arange(3, 1000, 40)
+    for best, cosines in FaissCosines(wrapped(factory, rows), chosen).top(questions(5), 100):
+        assert sorted(best.tolist()) == chosen.tolist()
+        assert (np.abs(cosines) <= 1).all()
+
+
+def test_a_refined_index_keeps_its_own_factor_and_finds_by_exact_cosines():
+    rows = vectors("unit")
+    index = wrapped("IVF4,PQ4x4,RFlat", rows)
+    index.k_factor = 14.0  # Nearly all rows are compared exactly.
+    faiss.downcast_index(index.base_index).nprobe = 4
+    expected, _ = nearest(rows, questions(), K)
+    assert [best.tolist() for best, _ in FaissCosines(index).top(questions(), K)] == expected.tolist()
+
+
+@pytest.mark.parametrize("maker", [inverted, lambda rows: graph()])
+def test_growth_from_none_of_the_rows_takes_another_look(maker):
+    rows = vectors("unit")
+    index = maker(rows)
+    index.add(rows[:150])
+    search = FaissCosines(index, np.empty(0, np.int64))
+    index.add(rows[150:])
+    if isinstance(index, faiss.IndexIVF):
+        index.nprobe = 1
+    else:
+        index.hnsw.efSearch = 1
+    assert search.grown(np.arange(150, COUNT)) is None
+    kept = FaissCosines(index, np.arange(150, COUNT))
+    expected, _ = nearest(rows[150:], questions(), K)
+    assert [best.tolist() for best, _ in kept.top(questions(), K)] == (expected + 150).tolist()
+
+
+KEEPERS = {**MAKERS, "packed": lambda rows: packed(rows), "cells-packed": lambda rows: packed(rows, "IVF4,PQ4x4fs")}
+
+
+def packed(rows: np.ndarray, factory: str = "PQ4x4fs"):
+    index = faiss.index_factory(DIMENSION, factory, faiss.METRIC_INNER_PRODUCT)
+    index.train(rows)
+    return index
+
+
+@pytest.mark.parametrize("subset", [False, True])
+@pytest.mark.parametrize("kind", KEEPERS)
+def test_vectors_put_in_place_of_others_are_noticed(kind, subset):
+    rows = vectors("unit")
+    index = KEEPERS[kind](rows)
+    assert FaissCosines(index).holds(index)
+    index.add(rows[:COUNT])
+    search = FaissCosines(index, np.arange(0, COUNT, 2) if subset else None)
+    assert search.holds(index)
+    assert not search.holds(faiss.IndexFlatL2(DIMENSION))
+    index.add(rows[:20])
+    assert search.holds(index)  # It has grown, which is not for this to say.
+    index.reset()
+    index.add(rows[:50])
+    assert not search.holds(index)
+    index.add(rows[:150][::-1].copy())
+    assert not search.holds(index)
+    assert search.grown(search.rows) is None

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from commonscale.core.cosines import Converter, cosines_with, to_cosine
 from commonscale.core.dense import nearest, unit_rows
-from commonscale.core.errors import UnknownScoreKindError
 from commonscale.core.extras import require
 from commonscale.core.faiss_search import looks_at_a_part, restricted
+from commonscale.core.faiss_stamp import IndexStamp
+from commonscale.core.faiss_vectors import Rows, block_of, hits_of, metric_kind, norms_within
 from commonscale.core.probing import computed_probes, faiss_probes, no_probes
 from commonscale.core.types import Floats, Probe, Vector
-
-Rows: TypeAlias = npt.NDArray[np.int64]
-"""Row numbers of an index, ascending."""
 
 UNIT_TOLERANCE = 1e-5
 """Norms this close to 1 leave cosines right to 1e-5; half precision (5e-4 off) already needs a normalized copy."""
@@ -27,8 +25,6 @@ NEARLY_UNIT = 0.1
 
 FEW_ROWS = 10_000
 """So few rows are compared one by one (20 MB at 512 dimensions), whatever the index is."""
-
-_CHUNK = 65536
 
 
 class FaissCosines:
@@ -68,7 +64,9 @@ class FaissCosines:
         self._copy: Vector | None = None
         self._decodes = False
         own = np.arange(self.count) if rows is None else rows
-        native = len(own) == 0 or score_kind is not None or (self._metric() is not None and self._searchable(own))
+        native = (
+            len(own) == 0 or score_kind is not None or (metric_kind(self.index) is not None and self._searchable(own))
+        )
         if native and rows is not None and len(rows):
             self._native = restricted(index, rows)
             few = looks_at_a_part(index) and len(rows) <= FEW_ROWS and score_kind is None
@@ -76,7 +74,15 @@ class FaissCosines:
         if native and self._native is None:
             self._native = restricted(index, None)
         if not native:
-            self._copy = unit_rows(self._vectors(own), "stored vector")
+            self._copy = unit_rows(block_of(self.index, own), "stored vector")
+        self._stamp = IndexStamp(index, None if self._copy is None else own)
+
+    def holds(self, index: Any) -> bool:
+        """Tell whether this is the index that was looked at and still begins with the rows that were seen.
+
+        More rows may have been added (``grown``); see ``IndexStamp`` for what goes unnoticed, and what it costs.
+        """
+        return self._stamp.holds(index)
 
     def grown(self, rows: Rows | None) -> FaissCosines | None:
         """Follow an index that only had rows added, without looking at the old ones again.
@@ -89,13 +95,19 @@ class FaissCosines:
         """
         if self._copy is not None or self._decodes or (rows is None) != (self.rows is None):
             return None
+        if (self.rows is not None and len(self.rows) == 0) or not self.holds(self.index):
+            # Whether few rows among many are searched one by one was not asked while there was none.
+            return None
         fresh = FaissCosines.__new__(FaissCosines)
         fresh.index, fresh.count, fresh.rows = self.index, int(self.index.ntotal), rows
         fresh.score_kind, fresh._copy, fresh._decodes = self.score_kind, None, False
         added = np.arange(self.count, fresh.count) if rows is None else rows[rows >= self.count]
-        if self.score_kind is None and not (self._metric() is not None and fresh._norms_within(added, UNIT_TOLERANCE)):
+        if self.score_kind is None and not (
+            metric_kind(self.index) is not None and norms_within(self.index, added, UNIT_TOLERANCE)
+        ):
             return None
         fresh._native = restricted(self.index, rows if rows is not None and len(rows) else None)
+        fresh._stamp = IndexStamp(self.index, None)
         return None if fresh._native is None else fresh
 
     def top(self, questions: Vector, k: int) -> list[tuple[Rows, Floats]]:
@@ -120,7 +132,7 @@ class FaissCosines:
         if self._decodes:
             return self._decoded_top(questions, min(k, size))
         scores, rows = self._native.search(questions, min(k, size))
-        kind = self.score_kind or self._metric()
+        kind = self.score_kind or metric_kind(self.index)
         return [_sorted(row_scores, row_ids, kind) for row_scores, row_ids in zip(scores, rows, strict=True)]
 
     def probe(self, questions: Vector, k: int, names: Callable[[Sequence[int]], Sequence[str]]) -> list[Probe]:
@@ -139,17 +151,9 @@ class FaissCosines:
             return computed_probes(self._copy, self._copy, names(rows.tolist()), questions, k)
         scores, rows = self._native.search(questions, min(k, size))
         found = list(zip(scores, rows, strict=True))
-        kind = self.score_kind or self._metric()
-        return faiss_probes(self.index, found, kind, self._hits, names, converted=not self._decodes)
-
-    def _hits(self, rows: Rows) -> Vector:
-        """Read the vectors of a few rows, ascending, wherever they are."""
-        faiss = require("faiss", "faiss")
-        if not isinstance(self.index, faiss.IndexIVF) and len(rows):
-            _check_readable(self.index, int(rows[0]), self._metric())
-            return np.stack([self.index.reconstruct(int(row)) for row in rows])
-        chunks = np.split(rows, np.flatnonzero(np.diff(rows // _CHUNK)) + 1)
-        return np.concatenate([self._vectors(chunk) for chunk in chunks])
+        kind = self.score_kind or metric_kind(self.index)
+        read = partial(hits_of, self.index)
+        return faiss_probes(self.index, found, kind, read, names, converted=not self._decodes)
 
     def _decoded_top(self, questions: Vector, k: int) -> list[tuple[Rows, Floats]]:
         found = []
@@ -160,57 +164,14 @@ class FaissCosines:
             found.append((rows[order], cosines[order]))
         return found
 
-    def _metric(self) -> str | None:
-        """Name the score kind of the index's metric; None for metrics that are no function of the cosine."""
-        faiss = require("faiss", "faiss")
-        kinds = {faiss.METRIC_INNER_PRODUCT: "inner_product", faiss.METRIC_L2: "squared_l2"}
-        return kinds.get(self.index.metric_type)
-
     def _searchable(self, rows: Rows) -> bool:
         """Tell whether the index itself can be searched, and whether its hits must be decoded for their cosines."""
-        if self._norms_within(rows, UNIT_TOLERANCE):
+        if norms_within(self.index, rows, UNIT_TOLERANCE):
             return True
         # Decoding one hit at a time takes an index that can; inverted files only if they were asked to beforehand.
         lossy = len(rows) > FEW_ROWS and isinstance(self.index, require("faiss", "faiss").IndexFlatCodes)
-        self._decodes = lossy and self._norms_within(rows, NEARLY_UNIT)
+        self._decodes = lossy and norms_within(self.index, rows, NEARLY_UNIT)
         return self._decodes
-
-    def _norms_within(self, rows: Rows, tolerance: float) -> bool:
-        for start in range(0, len(rows), _CHUNK):
-            vectors = self._vectors(rows[start : start + _CHUNK])
-            norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-            if not (np.abs(norms - 1.0) <= tolerance).all():
-                return False
-        return True
-
-    def _vectors(self, rows: Rows) -> Vector:
-        if len(rows) == 0:
-            return np.empty((0, int(self.index.d)), np.float32)
-        _check_readable(self.index, int(rows[0]), self._metric())
-        first, count = int(rows[0]), int(rows[-1] - rows[0]) + 1
-        # The rows between come along: inverted lists give single vectors only if they were asked to beforehand.
-        vectors: Vector = self.index.reconstruct_n(first, count)[rows - first]
-        return vectors
-
-
-def _check_readable(index: Any, row: int, metric: str | None) -> None:
-    """Refuse an index that cannot give its vectors back, before FAISS aborts the process over it.
-
-    ``reconstruct_n`` of most indexes throws from within a parallel loop, which no caller can catch;
-    ``reconstruct`` of one vector throws where it can be caught.
-    """
-    faiss = require("faiss", "faiss")
-    reason = "its rows have numbers of their own" if isinstance(index, faiss.IndexIDMap) else ""
-    if not reason and not isinstance(index, faiss.IndexIVF):
-        try:
-            index.reconstruct(row)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-    if reason:
-        raise UnknownScoreKindError(
-            f"{type(index).__name__} cannot give its vectors back ({reason}), so it is not known whether they have "
-            f"norm 1 and what the scores mean; if they have, say so with score_kind={metric!r}"
-        )
 
 
 def _sorted(scores: Any, rows: Rows, kind: Any) -> tuple[Rows, Floats]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from commonscale.core.extras import require
+from commonscale.core.faiss_layers import layers
 from commonscale.core.types import Vector
 
 Rows = npt.NDArray[np.int64]
@@ -18,7 +19,8 @@ class NativeSearch:
 
     An inverted file looks at ``nprobe`` of its cells and a graph at about ``efSearch`` of its nodes. If fewer hits
     come back than there are, which a modality far from the question or a filter makes likely, the questions
-    concerned are asked again with twice as much, until enough are found or everything was looked at.
+    concerned are asked again with twice as much, until enough are found or everything was looked at. So are those
+    behind a transformation, a refinement or a map of ids.
     """
 
     def __init__(self, index: Any, selector: Any) -> None:
@@ -30,6 +32,7 @@ class NativeSearch:
         """
         self._index = index
         self._selector = selector
+        *self._wrappers, self._inner = layers(index)
 
     def search(self, questions: Vector, k: int) -> tuple[npt.NDArray[np.float32], Rows]:
         """Search.
@@ -51,27 +54,36 @@ class NativeSearch:
     def _effort(self) -> tuple[int, int]:
         """Give what the index spends on a question, and the most that it could."""
         faiss = require("faiss", "faiss")
-        if isinstance(self._index, faiss.IndexIVF):
-            return int(self._index.nprobe), int(self._index.nlist)
-        if isinstance(self._index, faiss.IndexHNSW):
-            return int(self._index.hnsw.efSearch), int(self._index.ntotal)
+        if isinstance(self._inner, faiss.IndexIVF):
+            return int(self._inner.nprobe), int(self._inner.nlist)
+        if isinstance(self._inner, faiss.IndexHNSW):
+            return int(self._inner.hnsw.efSearch), int(self._inner.ntotal)
         return 1, 1
 
     def _parameters(self, effort: int) -> Any:
         # Each type refuses the parameters of the others; a search without its own would fall back to defaults.
         faiss = require("faiss", "faiss")
         given = {} if self._selector is None else {"sel": self._selector}
-        if isinstance(self._index, faiss.IndexIVF):
-            return faiss.SearchParametersIVF(nprobe=effort, **given)
-        if isinstance(self._index, faiss.IndexHNSW):
-            return faiss.SearchParametersHNSW(efSearch=effort, **given)
-        return faiss.SearchParameters(**given) if given else None
+        if isinstance(self._inner, faiss.IndexIVF):
+            parameters = faiss.SearchParametersIVF(nprobe=effort, **given)
+        elif isinstance(self._inner, faiss.IndexHNSW):
+            parameters = faiss.SearchParametersHNSW(efSearch=effort, **given)
+        elif given:
+            parameters = faiss.SearchParameters(**given)
+        else:
+            return None
+        for wrapper in reversed(self._wrappers):
+            if isinstance(wrapper, faiss.IndexPreTransform):
+                parameters = faiss.SearchParametersPreTransform(index_params=parameters)
+            elif isinstance(wrapper, faiss.IndexRefine):
+                parameters = faiss.IndexRefineSearchParameters(k_factor=wrapper.k_factor, base_index_params=parameters)
+        return parameters
 
 
 def looks_at_a_part(index: Any) -> bool:
     """Tell whether a search of this index does not look at every row."""
     faiss = require("faiss", "faiss")
-    return isinstance(index, (faiss.IndexIVF, faiss.IndexHNSW))
+    return isinstance(layers(index)[-1], (faiss.IndexIVF, faiss.IndexHNSW))
 
 
 def restricted(index: Any, rows: Rows | None) -> NativeSearch | None:
@@ -88,6 +100,8 @@ def restricted(index: Any, rows: Rows | None) -> NativeSearch | None:
         return NativeSearch(index, None)
     faiss = require("faiss", "faiss")
     kinds = (faiss.IndexIVF, faiss.IndexHNSW, faiss.IndexFlat, faiss.IndexScalarQuantizer)
-    if not isinstance(index, kinds):
+    inner = layers(index)
+    # A map of ids would take row numbers for ids.
+    if not isinstance(inner[-1], kinds) or any(isinstance(layer, faiss.IndexIDMap) for layer in inner):
         return None
     return NativeSearch(index, faiss.IDSelectorBatch(np.ascontiguousarray(rows, dtype=np.int64)))

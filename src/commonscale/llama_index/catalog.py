@@ -32,6 +32,13 @@ class NodeCatalog(Protocol):
         """
         ...
 
+    def content(self) -> Sequence[object] | None:
+        """List what is held, in order of addition, to be compared with an earlier list of it.
+
+        What is replaced is another object then; what is altered in place is not. None if it lies elsewhere.
+        """
+        ...
+
     def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:
         """Give nodes by node id, where ``resolve`` did not.
 
@@ -67,6 +74,12 @@ class MappedNodes:
         """Look nodes up; a sequence is indexed by row number."""
         nodes = self.fetch(store_ids)
         return [node.node_id for node in nodes], nodes
+
+    def content(self) -> Sequence[object] | None:
+        """List the nodes; a list is given as it is."""
+        if isinstance(self._nodes, dict):
+            return list(self._nodes.values())
+        return self._nodes if isinstance(self._nodes, (list, tuple)) else None
 
     def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:
         """Give nodes by store id."""
@@ -112,6 +125,14 @@ class DocstoreNodes:
                 f"the vector store returned the id {error.args[0]!r}, which the index does not know: the store "
                 f"holds vectors that were not added through this index; build the index anew, or pass the nodes"
             ) from error
+
+    def content(self) -> Sequence[object] | None:
+        """List the records of LlamaIndex's own docstore, which makes a new one whenever a node is put in."""
+        if not isinstance(self._docstore, SimpleDocumentStore):
+            return None
+        # The docstore itself would parse every node.
+        collections = getattr(self._docstore._kvstore, "_collections_mappings", None)
+        return None if collections is None else list(collections.get(self._docstore._node_collection, {}).values())
 
     def fetch(self, node_ids: Sequence[str]) -> list[BaseNode]:
         """Read nodes from the docstore."""

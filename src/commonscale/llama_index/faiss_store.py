@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,22 @@ from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 from commonscale.core.calibration import Provenance
 from commonscale.core.errors import SourceError
 from commonscale.core.extras import require
-from commonscale.core.faiss_cosines import FaissCosines, Rows
+from commonscale.core.faiss_cosines import FaissCosines
+from commonscale.core.faiss_vectors import Rows
 from commonscale.core.question_vectors import question_rows
+from commonscale.core.sameness import LastItems, begins_with
 from commonscale.core.types import Candidates, Hit, Probe, Question
 from commonscale.llama_index.catalog import NodeCatalog, nodes_of
 from commonscale.llama_index.modality import modality_of
 from commonscale.llama_index.sources import StoreRequest, kind_name
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What was seen at the last look, and what it was decided from which rows are searched."""
+
+    cosines: FaissCosines
+    grounds: Sequence[object] | None
 
 
 class FaissSource:
@@ -29,6 +40,12 @@ class FaissSource:
 
     FAISS knows rows, not nodes: filters and the modality of a mixed store are applied to the catalog's nodes,
     once per row, and reach FAISS as a selection of rows, so that they hold before the search and not after it.
+
+    Each search begins with a check that what was seen still holds. Vectors are sampled (``IndexStamp``). Where rows
+    are selected, every node is compared with the one that was there, by identity, since a sample would miss the one
+    node of which the metadata have changed: 0.05 ms at 20,000 nodes in a list, some 0.3 ms in a dict or a docstore.
+    Metadata that are edited in place are not seen, nor is a changed node of a docstore in a database or of a mapping
+    of the caller's own: open the retriever anew then.
     """
 
     def __init__(self, store: Any, request: StoreRequest) -> None:
@@ -41,10 +58,12 @@ class FaissSource:
         Raises:
             InvalidInputError: if there is no catalog to take nodes from.
         """
+        self._store = store
         self._index: Any = store.client
         self._request = request
         self._catalog: NodeCatalog = request.needed_catalog(store)
-        self._cosines: FaissCosines | None = None
+        self._selects = request.mixed or request.filters is not None
+        self._known: _Known | None = None
 
     @property
     def concurrent(self) -> bool:
@@ -85,18 +104,27 @@ class FaissSource:
 
     def _current(self) -> FaissCosines:
         """Look at the index, or at the rows that were added since."""
-        known, total = self._cosines, int(self._index.ntotal)
-        if known is not None and known.count == total:
-            return known
-        restricted = self._request.mixed or self._request.filters is not None
-        if known is not None and known.count < total:
-            rows = np.concatenate([known.rows, self._matching(known.count, total)]) if known.rows is not None else None
-            current = known.grown(rows) or FaissCosines(self._index, rows, self._request.score_kind)
-        else:
-            rows = self._matching(0, total) if restricted else None
-            current = FaissCosines(self._index, rows, self._request.score_kind)
-        self._cosines = current
+        self._look()
+        known, index, total = self._known, self._index, int(self._index.ntotal)
+        now = self._catalog.content() if self._selects else None
+        same = known is not None and known.cosines.holds(index) and begins_with(now, known.grounds)
+        if known is not None and same and known.cosines.count == total:
+            return known.cosines
+        # Copied before rows are selected: what changes meanwhile is seen by the next search.
+        grounds = None if now is None else now[:]
+        old = known.cosines if known is not None and same else None
+        rows = None
+        if self._selects:
+            before = np.empty(0, np.int64) if old is None or old.rows is None else old.rows
+            rows = np.concatenate([before, self._matching(0 if old is None else old.count, total)])
+        current = None if old is None else old.grown(rows)
+        current = current or FaissCosines(index, rows, self._request.score_kind)
+        self._known = _Known(current, grounds)
         return current
+
+    def _look(self) -> None:
+        """Take the index that the store has now."""
+        self._index = self._store.client
 
     def _matching(self, start: int, stop: int) -> Rows:
         """Find the rows whose nodes pass the filters and have the searched modality."""
@@ -124,31 +152,36 @@ class FaissMapSource(FaissSource):
 
     def __init__(self, store: Any, request: StoreRequest) -> None:
         super().__init__(store, request)
-        self._store = store
+        self._mapped: Any = None
         self._numbers: Any = np.empty(0, np.int64)
+        self._last = LastItems({})
         self._look()
-
-    def _current(self) -> FaissCosines:
-        self._look()
-        return super()._current()
 
     def _look(self) -> None:
         faiss = require("faiss", "faiss")
         mapped = self._store.client
+        if mapped is not self._mapped:
+            self._index, self._mapped, self._known = faiss.downcast_index(mapped.index), mapped, None
         numbers = faiss.vector_to_array(mapped.id_map)
-        if self._cosines is not None and not np.array_equal(numbers[: len(self._numbers)], self._numbers):
-            self._cosines = None
-        if len(numbers) != len(self._store._faiss_id_to_node_id_map):
-            raise SourceError(
-                f"this FaissMapVectorStore has {len(numbers)} vectors but names {len(self._names())} nodes: it gives "
-                f"the number of a deleted row away again, and rows are lost; build it anew from its nodes"
-            )
-        self._index, self._numbers = faiss.downcast_index(mapped.index), numbers
-
-    def _names(self) -> dict[int, str]:
-        # Read from JSON, the keys are strings.
-        return {int(number): name for number, name in self._store._faiss_id_to_node_id_map.items()}
+        names = self._store._faiss_id_to_node_id_map
+        same = self._last.hold(names) and np.array_equal(numbers[: len(self._numbers)], self._numbers)
+        if not same:
+            self._known = None
+        if len(numbers) != len(names):
+            raise SourceError(_LOST.format(rows=len(numbers), names=len(names)))
+        if not same or len(numbers) != len(self._numbers):
+            self._numbers, self._last = numbers, LastItems(names)
 
     def _store_ids(self, rows: Sequence[int]) -> list[str]:
-        names = self._names()
-        return [names[int(self._numbers[row])] for row in rows]
+        names, numbers = self._store._faiss_id_to_node_id_map, self._numbers
+        # Read from JSON by older versions, the keys are strings.
+        found = [names.get(number, names.get(str(number))) for number in numbers[list(rows)].tolist()]
+        if None in found:
+            raise SourceError(_LOST.format(rows=len(numbers), names=len(names)))
+        return found
+
+
+_LOST = (
+    "this FaissMapVectorStore has {rows} vectors but names {names} nodes: it gives the number of a deleted row away "
+    "again, and rows are lost; build it anew from its nodes"
+)
