@@ -11,7 +11,8 @@ from typing import Any
 from store_suite.corpus import Item
 
 BEHAVIOURS = (
-    "ranking", "filters", "rare", "batch", "async", "reopen", "threads", "delete", "add", "images", "empty", "verify"
+    "ranking", "filters", "rare", "batch", "async", "reopen", "threads", "delete", "add", "images", "empty", "absent",
+    "verify",
 )  # fmt: skip
 
 

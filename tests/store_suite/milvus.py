@@ -18,7 +18,7 @@ from store_suite.kind import Kind, Place
 METRICS = ("COSINE", "IP", "L2")
 
 _ONCE = dict.fromkeys(
-    ("async", "reopen", "threads", "delete", "add", "images", "empty"),
+    ("async", "reopen", "threads", "delete", "add", "images", "empty", "absent"),
     "Milvus Lite is slow, and this does not depend on the metric: it is run with COSINE and with LangChain's default",
 )
 

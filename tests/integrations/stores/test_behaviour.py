@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,31 @@ def test_an_empty_store_gives_nothing(kind: Kind, open_kind: Any) -> None:
     said = [str(one.message) for one in warned if issubclass(one.category, CommonscaleWarning)]
     assert len(said) <= 1
     assert all("does not exist, so the search for 'image' documents" in message for message in said)
+
+
+def warned_of(kind: Kind, message: str) -> AbstractContextManager[Any]:
+    """Expect a warning of databases; where every document is at hand, each is known to be an image or a text."""
+    at_hand = kind.name.startswith("faiss") or kind.name in ("simple", "in-memory", "index")
+    return nullcontext() if at_hand else pytest.warns(CommonscaleWarning, match=message)
+
+
+@over_kinds
+def test_an_absent_modality_and_a_filter_that_nothing_passes_give_no_hits(kind: Kind, open_kind: Any) -> None:
+    full = Corpus(norm=kind.norm)
+    corpus = full.without([item.id for item in full.items if item.modality == "image" or even(item)])
+    ours = open_kind(kind, "mixed", corpus, behaviour="absent")
+    retriever = ours.retriever(k=10, raw=True)
+    with warned_of(kind, "first search for 'image' documents in this mixed .* found none"):
+        found = ours.ask_all(retriever, QUESTIONS[:3])
+    expected = [corpus.nearest(question, 10, "text") for question in range(3)]
+    assert [[i for i, _ in pairs] for pairs in found] == expected or kind.recall < 1
+    assert all(len(pairs) == 10 for pairs in found)
+    if kind.even is None:
+        return
+    retriever = ours.retriever(k=10, raw=True, even=True)
+    with warned_of(kind, "found none: it asks for documents that pass the filter"):
+        assert ours.ask(retriever, QUESTIONS[0]) == []
+    assert ours.ask_all(retriever, QUESTIONS[:3]) == [[], [], []]
 
 
 @over_kinds
