@@ -69,17 +69,8 @@ def in_milvus(place: Place) -> Any:
 def in_postgres(place: Place) -> Any:
     if reason := postgres.no_server():
         pytest.skip(reason)
-    module = pytest.importorskip("llama_index.vector_stores.postgres")
-    server = place.server(postgres.SERVER)
-    store = module.PGVectorStore(
-        connection_string=server.url("psycopg2"),
-        async_connection_string=server.url("asyncpg"),
-        table_name=place.name,
-        embed_dim=place.dimension,
-        perform_setup=False,
-    )
-    place.on_close(lambda: asyncio.run(store.close()))
-    return open_source(store, StoreRequest("image"))
+    pytest.importorskip("llama_index.vector_stores.postgres")
+    return open_source(postgres.li_open(place, perform_setup=False), StoreRequest("image"))
 
 
 def in_elasticsearch(place: Place) -> Any:
@@ -125,7 +116,7 @@ STORES: dict[str, tuple[Callable[[Place], Any], str]] = {
     "lancedb": (in_lancedb, "LanceDB table 'misspelt'"),
     "lancedb-langchain": (in_lancedb_of_langchain, "LanceDB table 'misspelt'"),
     "milvus": (in_milvus, "Milvus collection 'misspelt'"),
-    "postgres": (in_postgres, r"""PostgreSQL table "public"."data_misspelt" with a column 'embedding'"""),
+    "postgres": (in_postgres, r"""PostgreSQL table "misspelt"."data_items" with a column 'embedding'"""),
     "elasticsearch": (in_elasticsearch, "index 'misspelt'"),
     "opensearch": (in_opensearch, "index 'misspelt'"),
     "weaviate": (in_weaviate, "Weaviate collection 'Misspelt'"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from commonscale import Question
-from commonscale.core.errors import InvalidInputError, SourceError, UnknownScoreKindError
+from commonscale.core.errors import CommonscaleWarning, InvalidInputError, SourceError, UnknownScoreKindError
 from commonscale.core.passing import is_passing
 from store_suite import forms
 from store_suite.corpus import Corpus, Item
@@ -276,7 +276,8 @@ def test_image_nodes_in_every_form_that_the_store_keeps(newer: FakeElasticsearch
 class TestFailures:
     def test_an_index_that_is_not_there_yet_has_nothing(self, newer: FakeElasticsearch) -> None:
         source: Any = open_source(llama_store(newer.url, "later"), StoreRequest("text"))
-        assert (source.dimension, source.search([QUESTION], 3)[0].ids) == (None, ())
+        with pytest.warns(CommonscaleWarning, match="the index 'later' does not exist"):
+            assert (source.dimension, source.search([QUESTION], 3)[0].ids) == (None, ())
         add_nodes(llama_store(newer.url, "later"), CORPUS.of("text"))
         assert (source.dimension, source.search([QUESTION], 3)[0].ids) == (16, CORPUS.nearest(0, 3, "text"))
 
@@ -284,7 +285,8 @@ class TestFailures:
         source = open_source(filled(newer), StoreRequest("text", mixed=True))
         source.search([QUESTION], 3)
         newer.indices.clear()
-        assert [one.ids for one in source.search([QUESTION] * 2, 3)] == [(), ()]
+        with pytest.warns(CommonscaleWarning, match="the index 'nodes' does not exist"):
+            assert [one.ids for one in source.search([QUESTION] * 2, 3)] == [(), ()]
 
     def test_one_question_that_fails_among_many_fails_as_it_would_alone(self, newer: FakeElasticsearch) -> None:
         source = open_source(filled(newer), StoreRequest("text", mixed=True))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from commonscale import Question, to_cosine
-from commonscale.core.errors import InvalidInputError, SourceError, UnknownScoreKindError
+from commonscale.core.errors import CommonscaleWarning, InvalidInputError, SourceError, UnknownScoreKindError
 from commonscale.core.passing import is_passing
 from store_suite import forms
 from store_suite.corpus import Corpus
@@ -213,7 +213,8 @@ class TestFailures:
     def test_an_index_that_is_not_there_yet_has_nothing_and_is_not_made(self, server: FakeOpenSearch) -> None:
         store = llama_store(server.url, "later", 16)
         source: Any = open_source(store, StoreRequest("text"))
-        assert (source.dimension, source.search([QUESTION], 3)[0].ids) == (None, ())
+        with pytest.warns(CommonscaleWarning, match="the index 'later' does not exist"):
+            assert (source.dimension, source.search([QUESTION], 3)[0].ids) == (None, ())
         assert server.indices == {}
 
     def test_one_question_that_fails_among_many_fails_as_it_would_alone(self, server: FakeOpenSearch) -> None:

@@ -212,7 +212,8 @@ class TestAsynchronousClients:
             source: Any = open_source(LlamaStore(weaviate_client=client, index_name="Later"), StoreRequest("text"))
             return await source.asearch([QUESTION], 5)
 
-        assert awaited(server, asked)[0].ids == ()
+        with pytest.warns(CommonscaleWarning, match="the Weaviate collection 'Later' does not exist"):
+            assert awaited(server, asked)[0].ids == ()
 
     def test_it_is_used_in_its_own_loop_and_the_other_one_elsewhere(
         self, server: FakeWeaviate, monkeypatch: pytest.MonkeyPatch
