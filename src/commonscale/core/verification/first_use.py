@@ -20,6 +20,10 @@ from commonscale.core.verification.report import NO_HITS
 class FirstUse:
     """Remembers which sources have been checked; searches over the same sources may share it.
 
+    A source whose store may be set up anew while it is in use has an attribute ``version``: its store's settings as
+    they are known now, without asking a server; None while they must be asked for, which ``read_version()`` does.
+    When they are no longer those that were checked, the source is checked again.
+
     Errors found are raised; notes are left to ``verify``. A store that finds nothing may be empty, so it is checked
     again as soon as a search finds something, before that is returned. Threads may share it: one checks, the others
     wait for it, no longer than somebody waits for them.
@@ -27,7 +31,7 @@ class FirstUse:
 
     def __init__(self, *, enabled: bool = True) -> None:
         self._enabled = enabled
-        self._done: set[Modality] = set()
+        self._done: dict[Modality, Any] = {}
         self._empty: set[Modality] = set()
         self._turns: dict[Modality, Future[None]] = {}
 
@@ -37,7 +41,9 @@ class FirstUse:
 
     def due(self, source: Any, modality: Modality) -> bool:
         """Whether a source must be checked before it is searched."""
-        if not self._enabled or modality in self._done or not getattr(source, "needs_check", True):
+        if not self._enabled or not getattr(source, "needs_check", True):
+            return False
+        if modality in self._done and self._done[modality] == getattr(source, "version", None):
             return False
         return bool(verifiable({modality: source}))
 
@@ -54,7 +60,8 @@ class FirstUse:
             TimeoutError: if nobody waits for the search any more.
         """
         with self._turn(modality):
-            if modality in self._done:
+            version = _version(source)
+            if modality in self._done and self._done[modality] == version:
                 return
             first = questions[0]
             found = check_source(source, modality, len(first.vector_for(modality)), QUICK, first.text or WORDING)
@@ -67,7 +74,7 @@ class FirstUse:
             if found.unchecked == NO_HITS:
                 self._empty.add(modality)
             else:
-                self._done.add(modality)
+                self._done[modality] = version
                 self._empty.discard(modality)
 
     async def acheck(self, source: Source, modality: Modality, questions: Sequence[Question]) -> None:
@@ -137,3 +144,9 @@ class GuardedSource:
 
 def _finds(found: Sequence[Candidates]) -> bool:
     return any(len(one.ids) for one in found)
+
+
+def _version(source: Any) -> Any:
+    """Give the settings of a source's store as they are now; None if it does not say."""
+    read = getattr(source, "read_version", None)
+    return None if read is None else read()
