@@ -204,6 +204,54 @@ async def test_verifying_is_also_asynchronous() -> None:
     assert threading.get_ident() not in source.threads
 
 
+class Versioned(Probed):
+    """A fake store with settings, which are known for a while only."""
+
+    version: Any = None
+    settings = "cosine"
+
+    def read_version(self) -> str:
+        self.version = self.settings
+        return self.settings
+
+
+def test_a_store_that_is_set_up_anew_is_checked_again_and_only_then() -> None:
+    source = Versioned()
+    search = JointSearch({"text": source})
+    search.search(QUESTIONS[0], 3, raw=True)
+    assert len(source.probed) == 2
+    source.version = None
+    search.search(QUESTIONS[0], 3, raw=True)
+    assert (len(source.probed), source.version) == (2, "cosine")
+    source.version, source.settings, source.number = None, "dot", inverted
+    for _ in range(2):
+        with pytest.raises(StoreCheckError, match="inverted"):
+            search.search(QUESTIONS[0], 3, raw=True)
+    source.number = lambda c: c
+    search.search(QUESTIONS[0], 3, raw=True)
+    probed = len(source.probed)
+    search.search(QUESTIONS[0], 3, raw=True)
+    assert len(source.probed) == probed
+
+
+async def test_settings_that_are_not_known_are_read_off_the_event_loop() -> None:
+    class Watched(Versioned):
+        readers: tuple[int, ...] = ()
+
+        def read_version(self) -> str:
+            self.readers = (*self.readers, threading.get_ident())
+            return super().read_version()
+
+    source = Watched()
+    search = JointSearch({"text": source})
+    for _ in range(2):
+        source.version = None
+        await search.asearch(QUESTIONS[0], 3, raw=True)
+    assert len(source.readers) == 2
+    assert threading.get_ident() not in source.readers
+    assert len(source.probed) == 2
+
+
 @pytest.mark.parametrize("mode", ["sync", "async", "native"])
 async def test_a_store_that_stays_empty_is_probed_once(mode: str) -> None:
     empty = (Native if mode == "native" else Probed)(np.empty((0, D), np.float32), "image", inverted)
@@ -296,51 +344,3 @@ async def test_a_check_that_fails_is_made_by_the_next_that_waits() -> None:
     with pytest.raises(SourceUnavailableError, match="just once"):
         await first
     assert len(await second) == 3
-
-
-class Versioned(Probed):
-    """A fake store with settings, which are known for a while only."""
-
-    version: Any = None
-    settings = "cosine"
-
-    def read_version(self) -> str:
-        self.version = self.settings
-        return self.settings
-
-
-def test_a_store_that_is_set_up_anew_is_checked_again_and_only_then() -> None:
-    source = Versioned()
-    search = JointSearch({"text": source})
-    search.search(QUESTIONS[0], 3, raw=True)
-    assert len(source.probed) == 2
-    source.version = None
-    search.search(QUESTIONS[0], 3, raw=True)
-    assert (len(source.probed), source.version) == (2, "cosine")
-    source.version, source.settings, source.number = None, "dot", inverted
-    for _ in range(2):
-        with pytest.raises(StoreCheckError, match="inverted"):
-            search.search(QUESTIONS[0], 3, raw=True)
-    source.number = lambda c: c
-    search.search(QUESTIONS[0], 3, raw=True)
-    probed = len(source.probed)
-    search.search(QUESTIONS[0], 3, raw=True)
-    assert len(source.probed) == probed
-
-
-async def test_settings_that_are_not_known_are_read_off_the_event_loop() -> None:
-    class Watched(Versioned):
-        readers: tuple[int, ...] = ()
-
-        def read_version(self) -> str:
-            self.readers = (*self.readers, threading.get_ident())
-            return super().read_version()
-
-    source = Watched()
-    search = JointSearch({"text": source})
-    for _ in range(2):
-        source.version = None
-        await search.asearch(QUESTIONS[0], 3, raw=True)
-    assert len(source.readers) == 2
-    assert threading.get_ident() not in source.readers
-    assert len(source.probed) == 2
