@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 
 from commonscale.core.concurrency import amap_bounded, off_loop
 from commonscale.core.cosines import SCORE_KINDS, to_cosine
-from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
+from commonscale.core.errors import InvalidInputError, SourceError, UnknownScoreKindError
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Probe, Question
@@ -89,10 +89,25 @@ class ScoredSource:
 
     def _candidates(self, answer: Sequence[tuple[Document, float]], k: int) -> Candidates:
         documents = [document for document, _ in answer]
+        self._check_labels(documents)
         ids = [self.view.id_of(document, None) for document in documents]
         cosines = to_cosine([score for _, score in answer], self.score_kind)
         order = np.argsort(-cosines, kind="stable")[:k]
         return Candidates([ids[i] for i in order], cosines[order], [documents[i] for i in order])
+
+    def _check_labels(self, documents: Sequence[Document]) -> None:
+        """Refuse a store that does not heed its filter: texts would be ranked as images."""
+        view = self.view
+        if view.modality_key is None or view.modality_filter is not None:
+            return
+        for document in documents:
+            label = document.metadata.get(view.modality_key)
+            if label != view.modality:
+                raise SourceError(
+                    f"{type(self.store).__name__}.{self._method}() was asked for documents with "
+                    f"{view.modality_key}={view.modality!r} by filter= and returned one with {label!r}: it does not "
+                    f"heed the filter, so it cannot hold several modalities; use one store per modality"
+                )
 
     def _restriction(self) -> dict[str, Any]:
         view = self.view

@@ -80,13 +80,12 @@ def _condition(one: MetadataFilter) -> str:
             f"LanceDB cannot filter by {operator.name} ({one!r}); it has: "
             f"{', '.join(operator.name for operator in sql_operator_mapper)}"
         )
-    several = isinstance(value, list)
-    if several != (operator == FilterOperator.IN):
-        needed = f"one value; for several use {FilterOperator.IN!r}" if several else "a list of values"
-        raise InvalidInputError(f"the filter {one!r} needs {needed}, got {value!r}")
     key = column("metadata", one.key)
-    if several:
+    if isinstance(value, list) and operator == FilterOperator.IN:
         return within(key, value)
+    if isinstance(value, list) or operator == FilterOperator.IN:
+        needed = "a list of values" if operator == FilterOperator.IN else f"one value; several: {FilterOperator.IN!r}"
+        raise InvalidInputError(f"the filter {one!r} needs {needed}, got {value!r}")
     if operator == FilterOperator.NE:
         return f"{key} IS NULL OR {key} != {literal(value)}"
     if operator == FilterOperator.TEXT_MATCH:

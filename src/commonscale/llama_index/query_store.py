@@ -23,7 +23,7 @@ from commonscale.core.passing import is_passing
 from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Hit, Probe, Question
 from commonscale.llama_index.catalog import nodes_of
-from commonscale.llama_index.restriction import filters_of, watch_of
+from commonscale.llama_index.restriction import TYPE_KEY, filters_of, watch_of
 from commonscale.llama_index.sources import ScoreKindName, StoreRequest, kind_name
 from commonscale.llama_index.stored_vectors import stored_vectors
 
@@ -131,9 +131,24 @@ class QuerySource:
         ids, nodes, similarities = self._hits(result)
         if nodes is None and self._catalog is not None:
             ids, nodes = self._catalog.resolve(ids)
+        self._check_labels(nodes or ())
         cosines = to_cosine(similarities, self._kind)
         order = np.argsort(-cosines, kind="stable").tolist()
         return Candidates([ids[i] for i in order], cosines[order], None if nodes is None else [nodes[i] for i in order])
+
+    def _check_labels(self, nodes: Sequence[BaseNode]) -> None:
+        """Refuse a store that does not heed its filter: texts would be ranked as images."""
+        request = self._request
+        if not request.mixed or request.modality_key == TYPE_KEY:
+            return
+        for node in nodes:
+            label = node.metadata.get(request.modality_key)
+            if label != request.modality:
+                raise SourceError(
+                    f"{type(self._store).__name__} was asked for nodes with {request.modality_key}="
+                    f"{request.modality!r} by filters and returned one with {label!r}: it does not heed them, so it "
+                    f"cannot hold several modalities; use one store per modality"
+                )
 
 
 def _has_aquery(store: Any) -> bool:

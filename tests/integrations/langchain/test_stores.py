@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -438,7 +439,12 @@ def test_documents_without_ids_need_an_id_key():
 
 def test_unknown_mixed_store_gets_filters():
     store = Distances(World(), "text")
-    raw({"store": store}, score_kind="squared_l2", filter={"year": 2020}, check=False).invoke(QUESTION)
+    for modality in ("text", "image"):  # It records filters only.
+        asker = raw(
+            {"store": store}, score_kind="squared_l2", filter={"year": 2020}, check=False, modalities=[modality]
+        )
+        with nullcontext() if modality == "text" else pytest.raises(SourceError, match="does not heed the filter"):
+            asker.invoke(QUESTION)
     assert store.asked == [
         {"filter": {"modality": "text", "year": 2020}},
         {"filter": {"modality": "image", "year": 2020}},

@@ -87,12 +87,14 @@ def faiss_nodes(rows: np.ndarray, factory: str = "Flat", metric: str = "IP", npr
     module = pytest.importorskip("llama_index.vector_stores.faiss")
     metrics = {"IP": faiss.METRIC_INNER_PRODUCT, "L2": faiss.METRIC_L2}
     index = faiss.index_factory(DIMENSION, factory, metrics[metric])
+    if hasattr(index, "pq"):
+        index.pq.cp.niter = 4  # the default takes a minute where other work keeps the processors busy
     index.train(rows)
     if nprobe is not None:
         index.nprobe = nprobe
-    store = module.FaissVectorStore(faiss_index=index)
-    store.add(nodes_of(rows))
-    return store
+    # All at once: the store adds one by one, and a code of products takes its time to begin.
+    index.add(rows)
+    return module.FaissVectorStore(faiss_index=index)
 
 
 def faiss_documents(rows: np.ndarray, strategy: str | None = None, **options: Any) -> Any:

@@ -108,8 +108,8 @@ class Verification(Mapping[Modality, StoreCheck]):
 
     @property
     def ok(self) -> bool:
-        """Whether no store was found in error."""
-        return all(check.ok for check in self.checks)
+        """Whether no store was found in error, and none was empty, of which nothing is known."""
+        return all(check.ok and check.unchecked != NO_HITS for check in self.checks)
 
     def __getitem__(self, modality: Modality) -> StoreCheck:
         for check in self.checks:
