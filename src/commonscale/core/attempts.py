@@ -50,7 +50,7 @@ def ask(
     except Exception as error:
         if not is_passing(error):
             raise
-        raise unavailable(source, modality, error, attempts, failures.timeout) from error
+        raise unavailable(source, modality, error, attempts, failures) from error
 
 
 async def aask(
@@ -66,7 +66,7 @@ async def aask(
     except Exception as error:
         if not is_passing(error):
             raise
-        raise unavailable(source, modality, error, attempts, failures.timeout) from error
+        raise unavailable(source, modality, error, attempts, failures) from error
 
 
 async def _acall(source: Source, questions: Sequence[Question], k: int, timeout: float | None) -> Sequence[Candidates]:
@@ -146,15 +146,16 @@ def opened(modality: Modality, store: Any, open_it: Callable[[], T]) -> T:
 
 
 def unavailable(
-    source: Any, modality: Modality, error: BaseException, attempts: int, timeout: float | None
+    source: Any, modality: Modality, error: BaseException, attempts: int, failures: FailurePolicy
 ) -> SourceUnavailableError:
     """Make the error that says which source failed, how, and what to do."""
     tries = f" after {attempts} attempts" if attempts > 1 else ""
+    timeout = failures.timeout
     limit = "" if timeout is None else f"; if it is only slow, raise timeout= (now {timeout:g} s)"
+    skip = "; to rank the other modalities without it, search with failures=FailurePolicy(on_failure='skip')"
     return SourceUnavailableError(
         f"the {store_name(source)} of modality {modality!r} cannot be searched{tries}: {described(error)}. Check that "
-        f"its server runs and can be reached{limit}; to rank the other modalities without it, search with "
-        f"failures=FailurePolicy(on_failure='skip')"
+        f"its server runs and can be reached{limit}{'' if failures.on_failure == 'skip' else skip}"
     )
 
 
