@@ -72,7 +72,7 @@ def test_searches_are_never_passed_on():
 
 
 def test_copies_are_sources_too():
-    around = SiftingSource(ArraySource(IDS, VECTORS), "text")
+    around = SourceAround(ArraySource(IDS, VECTORS))
     for again in (copy.copy(around), copy.deepcopy(around), pickle.loads(pickle.dumps(around))):
         assert again.store_name == "ArraySource"
         assert again.ids == IDS

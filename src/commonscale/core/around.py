@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -113,7 +114,7 @@ class Deepening(Generic[A]):
         self.depth *= 2
 
 
-class SiftingSource(SourceAround):
+class SiftingSource(SourceAround, ABC):
     """A source around another one that leaves out some of its hits, and asks deeper until ``k`` are left.
 
     So the hits that are left out never starve the others.
@@ -124,9 +125,9 @@ class SiftingSource(SourceAround):
         super().__init__(source)
         self._called = f"the source of modality {modality!r}"
 
+    @abstractmethod
     def sift(self, found: Candidates, k: int) -> Candidates:
         """Give the best ``k`` hits that may stay."""
-        raise NotImplementedError
 
     def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
         """Find the ``k`` hits closest to each question that may stay."""

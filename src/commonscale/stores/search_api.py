@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,7 +40,7 @@ class VectorField(NamedTuple):
     detail: str = ""
 
 
-class SearchTable:
+class SearchTable(ABC):
     """One vector field of an index; what the two databases do differently is left to their own classes.
 
     Scores are never used: the stored vectors come along with the hits, whatever the index compressed them to.
@@ -157,42 +158,42 @@ class SearchTable:
                 self._known = self.field_of(reply)
         return self._known
 
+    @abstractmethod
     def mapping(self) -> Callable[[Any], Any]:
         """Make the call that reads how the vectors are mapped."""
-        raise NotImplementedError
 
+    @abstractmethod
     def field_of(self, reply: Any) -> VectorField | None:
         """Read the reply to ``mapping``; None if there is no index."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unseen(self) -> VectorField:
         """Give what is assumed of the field where mappings may not be read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def body(self, field: VectorField, row: list[float], k: int, with_vectors: bool) -> dict[str, Any]:
         """Make the body of one search."""
-        raise NotImplementedError
 
+    @abstractmethod
     def vector_of(self, field: VectorField, hit: Mapping[str, Any]) -> Any:
         """Give a hit's vector, None if it has none."""
-        raise NotImplementedError
 
     def one(self, body: dict[str, Any]) -> Callable[[Any], Any]:
         """Make the call that searches once."""
         return lambda client: client.search(index=self._index, body=body)
 
+    @abstractmethod
     def many(self, bodies: list[dict[str, Any]]) -> Callable[[Any], Any]:
         """Make the call that searches many times."""
-        raise NotImplementedError
 
+    @abstractmethod
     def failure(self, reply: Any, entry: Mapping[str, Any]) -> Exception:
         """Make the client's own error of one entry in the reply to ``many``: what the question alone would raise."""
-        raise NotImplementedError
 
+    @abstractmethod
     def missing(self) -> type[Exception]:
         """Name the client's error for an index that does not exist."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forbidden(self) -> type[Exception]:
         """Name the client's error for a request that one may not make."""
-        raise NotImplementedError
