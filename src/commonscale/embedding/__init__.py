@@ -1,0 +1,7 @@
+"""Embedding whole corpora: partition by partition into Parquet shards that survive a crash, on one machine or many."""
+
+from commonscale.embedding.records import ShardBatch, ShardFailure
+from commonscale.embedding.shards import Shards, open_shards
+from commonscale.embedding.writing import write_shards
+
+__all__ = ["ShardBatch", "ShardFailure", "Shards", "open_shards", "write_shards"]
