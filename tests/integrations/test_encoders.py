@@ -284,7 +284,7 @@ def test_bad_pictures_are_reported_and_the_others_stay_aligned(encoder, tmp_path
     assert "missing.jpg" in batch.failures[1].description
     assert all(isinstance(failure.error, ImageError) for failure in batch.failures)
     assert batch.pick("abcdefghij") == list("bcghi")
-    with pytest.raises(InvalidInputError, match="10 pictures, 5 items"):
+    with pytest.raises(InvalidInputError, match="10 items, 5"):
         batch.pick("abcde")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from commonscale.core.errors import EncoderError, ImageError, InvalidInputError, MissingExtraError
-from commonscale.encoders import FAMILIES, Family, ImageOptions, load_encoder
+from commonscale.encoders import FAMILIES, Family, ImageOptions, load_encoder, resolving
 from commonscale.encoders.dual import text_limit
 from tiny_models import CLIP_TOKENS, save_tiny_clip, save_tiny_dual_encoder
 
@@ -58,7 +58,7 @@ def test_no_such_folder(name, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", [None, 3, b"clip"])
 def test_names_of_other_types(name):
-    with pytest.raises(InvalidInputError, match="needs a folder or a hub id"):
+    with pytest.raises(InvalidInputError, match="needs a folder or a name"):
         load_encoder(name)
 
 
@@ -92,24 +92,37 @@ def test_a_model_that_no_family_serves_lists_those_that_are(tmp_path):
     from transformers import BertConfig
 
     BertConfig().save_pretrained(tmp_path)
-    with pytest.raises(InvalidInputError, match=r"type 'bert'.*clip \(such as .*vision-text-dual-encoder"):
+    with pytest.raises(InvalidInputError, match=r"(?s)type 'bert'.*CLIP: .*VisionTextDual.*CallableEncoder"):
         load_encoder(tmp_path)
 
 
 def test_a_new_family_is_one_row(clip_folder, monkeypatch):
-    module, made = ModuleType("my_family"), []
-    module.MyEncoder = lambda checkpoint, options: made.append((checkpoint, options))
+    module, requests = ModuleType("my_family"), []
+    module.load = requests.append
     monkeypatch.setitem(sys.modules, "my_family", module)
-    monkeypatch.setitem(FAMILIES, "clip", Family("clip", "my_family", "MyEncoder", "me/mine"))
-    load_encoder(clip_folder, batch_size=5)
-    ((checkpoint, options),) = made
-    assert checkpoint.name == str(clip_folder)
-    assert options.batch_size == 5
+    mine = Family("Mine", "my_family", ("me/mine",), model_types=("clip",), settings=("colour",))
+    monkeypatch.setattr(resolving, "FAMILIES", (mine,))
+    load_encoder(clip_folder, batch_size=5, colour="red")
+    (request,) = requests
+    assert request.name == str(clip_folder)
+    assert request.checkpoint().config.model_type == "clip"
+    assert request.options.batch_size == 5
+    assert request.settings == {"colour": "red"}
+    with pytest.raises(InvalidInputError, match=r"shade: no settings of the family Mine; .* it has colour of its own"):
+        load_encoder(clip_folder, shade="red")
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_every_row_names_a_class(family):
-    assert family.load().__name__ == family.encoder
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_every_row_names_a_module_that_loads(family):
+    assert callable(family.loader())
+    assert family.examples
+    assert family.model_types or family.names or family.files
+
+
+def test_family_by_name(clip_folder):
+    assert type(load_encoder(clip_folder, family="clip")).__name__ == "CLIPEncoder"
+    with pytest.raises(InvalidInputError, match=r"family must be one of CLIP, .*, got 'KLIP'"):
+        load_encoder(clip_folder, family="KLIP")
 
 
 # --- arguments

@@ -40,18 +40,19 @@ class Chunker:
     Markdown is cut by its own structure (headings, lists, blocks).
     """
 
-    def __init__(self, count_tokens: Callable[[Sequence[str]], list[int]], max_tokens: int) -> None:
+    def __init__(self, count_tokens: Callable[[Sequence[str]], list[int]], max_tokens: int | None) -> None:
         """Prepare the splitters.
 
         Args:
             count_tokens: counts the tokens of each whole text.
-            max_tokens: the most that a passage may have.
+            max_tokens: the most that a passage may have; None leaves texts whole.
         """
         splitters = require("semantic_text_splitter", "cli")
         self._count = count_tokens
         self._limit = max_tokens
-        self._plain = splitters.TextSplitter.from_callback(self._size, max_tokens)
-        self._markdown = splitters.MarkdownSplitter.from_callback(self._size, max_tokens)
+        if max_tokens is not None:
+            self._plain = splitters.TextSplitter.from_callback(self._size, max_tokens)
+            self._markdown = splitters.MarkdownSplitter.from_callback(self._size, max_tokens)
 
     def chunks(self, text: str, path: Path) -> list[str]:
         """Cut one text.
@@ -64,7 +65,7 @@ class Chunker:
             Its passages in order, each without white space at its ends; one if it is short enough.
         """
         whole = text.strip()
-        if self._size(whole) <= self._limit:
+        if self._limit is None or self._size(whole) <= self._limit:
             return [whole]
         splitter = self._markdown if path.suffix.lower() in _MARKDOWN else self._plain
         return [chunk for chunk in splitter.chunks(whole) if chunk.strip()]

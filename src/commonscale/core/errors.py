@@ -11,6 +11,8 @@
     ├── FileFormatError (ValueError)            a file is damaged, foreign or from a newer version
     ├── IndexConflictError (RuntimeError)       somebody else writes to, or has changed, the index on disk
     ├── EncoderError (RuntimeError)             a model cannot be loaded, or gave vectors that cannot be used
+    │   ├── InputRefusedError                   a service does not take a text or picture
+    │   └── EncoderUnavailableError             a service cannot be used: no answer, no key, no quota left
     ├── IngestError (RuntimeError)              putting items into a store stopped half-way
     ├── ImageError (ValueError)                 one picture cannot be read, is refused or is too large
     └── SourceError (RuntimeError)              a store or retriever broke the contract of a source
@@ -80,6 +82,14 @@ class FileFormatError(CommonscaleError, ValueError):
 
 class EncoderError(CommonscaleError, RuntimeError):
     """A model cannot be loaded, or gave vectors that cannot be used."""
+
+
+class InputRefusedError(EncoderError):
+    """A service refused a text or picture of a batch; asking again with the same items would not help."""
+
+
+class EncoderUnavailableError(EncoderError):
+    """A service that embeds cannot be used: it did not answer in the attempts allowed, or refused the key."""
 
 
 class EncoderMismatchError(CommonscaleError, ValueError):

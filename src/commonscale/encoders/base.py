@@ -1,10 +1,10 @@
-"""What an encoder is, and what it gives back when some pictures cannot be read."""
+"""What an encoder is, and what it gives back when some items cannot be embedded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]
 """Embeddings, one a row: shape (n, dimension), float32, every row of unit norm."""
+
+
+Role = Literal["question", "text"]
+"""What a text is to a search; some models embed questions unlike passages."""
 
 
 @runtime_checkable
@@ -51,14 +55,14 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True)
-class ImageFailure:
-    """A picture that was left out.
+class ItemFailure:
+    """A text or picture that was left out.
 
     Attributes:
         index: its place in the sequence that was given.
-        description: a short name: the path, the URL without its secrets, or the type.
+        description: a short name: the path, the URL without its secrets, the beginning of the text, or the type.
         reason: why it cannot be used, in one sentence.
-        error: the exception itself, an ``ImageError``.
+        error: the exception itself: an ``ImageError``, an ``InvalidInputError`` or an ``EncoderError``.
     """
 
     index: int
@@ -68,28 +72,28 @@ class ImageFailure:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageBatch:
-    """Vectors of the pictures that could be read, and a record of every one that could not.
+class EncodedBatch:
+    """Vectors of the items that could be embedded, and a record of every one that could not.
 
-    ``vectors[row]`` belongs to ``images[kept[row]]``; ``kept`` and the indices of ``failures`` are disjoint
-    and together cover the input, so nothing is lost silently. :meth:`pick` lines up anything else (ids,
+    ``vectors[row]`` belongs to the item ``kept[row]`` of those given; ``kept`` and the indices of ``failures`` are
+    disjoint and together cover the input, so nothing is lost silently. :meth:`pick` lines up anything else (ids,
     paths) with the vectors.
 
     Attributes:
         vectors: unit rows, shape (len(kept), dimension).
         kept: index in the input of each row, ascending.
-        failures: one record per picture left out, by ascending index.
+        failures: one record per item left out, by ascending index.
     """
 
     vectors: Vectors
     kept: tuple[int, ...]
-    failures: tuple[ImageFailure, ...]
+    failures: tuple[ItemFailure, ...]
 
     def pick(self, items: Sequence[Any]) -> list[Any]:
         """Return the members of a parallel sequence that belong to the rows of ``vectors``.
 
         Args:
-            items: one member per picture given to the encoder, for example ids.
+            items: one member per item given to the encoder, for example ids.
 
         Returns:
             The members at ``kept``, in order.
@@ -99,7 +103,5 @@ class ImageBatch:
         """
         given = len(self.kept) + len(self.failures)
         if len(items) != given:
-            raise InvalidInputError(
-                f"pick() needs one item per picture that was given: {given} pictures, {len(items)} items"
-            )
+            raise InvalidInputError(f"pick() needs one member per item that was given: {given} items, {len(items)}")
         return [items[index] for index in self.kept]

@@ -1,11 +1,10 @@
-"""Work common to every encoder: checking input, batches, order, progress, truncation and bad pictures."""
+"""Work common to every encoder: checking input, batches, order, overlap, progress, truncation and bad items."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,40 +13,37 @@ from numpy.typing import NDArray
 from commonscale.core.errors import ImageError, InvalidInputError, TruncationWarning
 from commonscale.core.extras import require
 from commonscale.core.warn import warn
-from commonscale.encoders.base import ImageBatch, ImageFailure, Vectors
+from commonscale.encoders.base import EncodedBatch, Role, Vectors
+from commonscale.encoders.checks import check_text, listed_images, listed_texts
+from commonscale.encoders.collecting import Collector, Work
 from commonscale.encoders.image_sources import describe
-from commonscale.encoders.images import ImageInput, ImageOptions, read_image
-from commonscale.encoders.vectors import unit_rows
+from commonscale.encoders.images import ImageInput, read_image
+from commonscale.encoders.options import EncodingOptions
+from commonscale.encoders.pipeline import ahead, groups
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-
-@dataclass(frozen=True)
-class EncodingOptions:
-    """How an encoder works through its input; none of it changes a vector.
-
-    Attributes:
-        batch_size: items per forward pass.
-        progress: show a progress bar on stderr.
-        images: how pictures are read.
-    """
-
-    batch_size: int = 32
-    progress: bool = False
-    images: ImageOptions = field(default_factory=ImageOptions)
-
-    def __post_init__(self) -> None:
-        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise InvalidInputError(f"batch_size must be a whole number of at least 1, got {self.batch_size!r}")
+# Batches of texts that are tokenized, and batches of pictures that are decoded, while the model computes another.
+_AHEAD = 2
 
 
 class BatchedEncoder(ABC):
     """Base of the encoders in this package: a family adds only how one batch is embedded.
 
-    A family implements ``dimension``, ``fingerprint``, ``max_tokens``, ``count_tokens``, ``_embed_texts`` and
-    ``_embed_images``; it overrides ``encode_questions`` if questions are embedded unlike passages.
+    A family implements ``dimension``, ``fingerprint``, ``_embed_texts`` and ``_embed_images``, and overrides
+    ``_prepare_texts`` and ``_prepare_image`` for the work that can be done ahead of the model, in other threads;
+    where its texts have a limit, ``max_tokens`` and ``count_tokens``.
+
+    Attributes:
+        options: how it works through its input.
     """
+
+    concurrency: int = 1
+    """Batches that are embedded at the same time, in threads: more than one for services, which mostly wait."""
+
+    unit: str = "tokens"
+    """What :meth:`count_tokens` counts, for messages."""
 
     def __init__(self, options: EncodingOptions) -> None:
         self.options = options
@@ -63,21 +59,29 @@ class BatchedEncoder(ABC):
         """Identity of the vectors: equal for equal weights and settings on every machine, else different."""
 
     @property
-    @abstractmethod
-    def max_tokens(self) -> int:
-        """Longest text that is read whole, in the tokens that :meth:`count_tokens` counts."""
+    def max_tokens(self) -> int | None:
+        """Longest text that is read whole, as :meth:`count_tokens` counts; None if that is not known."""
+        return None
 
-    @abstractmethod
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of each whole text, the marks that the model adds at its ends included."""
+        """Measure each whole text: in tokens, its end marks included; in characters if they cannot be counted here."""
+        return [len(text) for text in listed_texts(texts, "count_tokens")]
+
+    def _prepare_texts(self, texts: list[str], role: Role) -> Any:
+        """Do what the model need not wait for, such as tokenizing; texts over the limit are cut."""
+        return texts
 
     @abstractmethod
-    def _embed_texts(self, texts: list[str]) -> NDArray[Any]:
-        """Return the raw features of one batch, shape (n, dimension); texts over the limit are cut."""
+    def _embed_texts(self, prepared: Any, role: Role) -> NDArray[Any]:
+        """Return the raw features of one prepared batch, shape (n, dimension)."""
+
+    def _prepare_image(self, image: Image) -> Any:
+        """Do what the model need not wait for with one upright RGB picture, such as scaling it; thread-safe."""
+        return image
 
     @abstractmethod
-    def _embed_images(self, images: list[Image]) -> NDArray[Any]:
-        """Return the raw features of one batch of upright RGB pictures, shape (n, dimension)."""
+    def _embed_images(self, prepared: list[Any]) -> NDArray[Any]:
+        """Return the raw features of a batch of prepared pictures, shape (n, dimension)."""
 
     def encode_questions(self, questions: Sequence[str]) -> Vectors:
         """Embed questions.
@@ -90,16 +94,32 @@ class BatchedEncoder(ABC):
 
         Raises:
             InvalidInputError: if a single string is given, or a member is not a string.
-            EncoderError: if the model gives a vector of norm zero or with NaN.
+            EncoderError: if the model gives a vector of norm zero or with NaN; if a service refuses or fails.
 
         Warns:
             TruncationWarning: once per call if texts are longer than ``max_tokens``, with their number.
         """
-        return self._encode(_checked_texts(questions, "encode_questions"))
+        return self._encode(questions, "question", "encode_questions", strict=True).vectors
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Embed passages; like :meth:`encode_questions` in every other respect."""
-        return self._encode(_checked_texts(texts, "encode_texts"))
+        return self._encode(texts, "text", "encode_texts", strict=True).vectors
+
+    def encode_texts_reporting(self, texts: Sequence[str]) -> EncodedBatch:
+        """Embed the passages that can be embedded and report each one that cannot.
+
+        Args:
+            texts: as for :meth:`encode_texts`.
+
+        Returns:
+            The vectors, the index in the input of each row, and one record per text left out: no string, no valid
+            Unicode, refused by a service, or given a vector that cannot be used.
+
+        Raises:
+            InvalidInputError: if a single string is given in place of a list.
+            EncoderError: if every vector of a batch is unusable, or a service cannot be used.
+        """
+        return self._encode(texts, "text", "encode_texts_reporting", strict=False)
 
     def encode_images(self, images: Sequence[ImageInput]) -> Vectors:
         """Embed pictures, all of them or none.
@@ -116,110 +136,118 @@ class BatchedEncoder(ABC):
         Raises:
             ImageError: for the first picture that cannot be used; the message says which and why.
             InvalidInputError: if a single picture is given in place of a list.
-            EncoderError: if the model gives a vector of norm zero or with NaN.
+            EncoderError: if the model gives a vector of norm zero or with NaN; if a service refuses or fails.
         """
-        return self._encode_pictures(_checked_images(images, "encode_images"), None)[0]
+        return self._encode_pictures(listed_images(images, "encode_images"), strict=True).vectors
 
-    def encode_images_reporting(self, images: Sequence[ImageInput]) -> ImageBatch:
+    def encode_images_reporting(self, images: Sequence[ImageInput]) -> EncodedBatch:
         """Embed the pictures that can be read and report each one that cannot.
 
         Args:
             images: as for :meth:`encode_images`.
 
         Returns:
-            The vectors, the index in the input of each row, and one record per picture left out.
+            The vectors, the index in the input of each row, and one record per picture left out: unreadable, refused
+            by a service, or given a vector that cannot be used.
 
         Raises:
             InvalidInputError: if a single picture is given in place of a list.
-            EncoderError: if the model gives a vector of norm zero or with NaN.
+            EncoderError: if every vector of a batch is unusable, or a service cannot be used.
         """
-        failures: list[ImageFailure] = []
-        vectors, kept = self._encode_pictures(_checked_images(images, "encode_images_reporting"), failures)
-        return ImageBatch(vectors, tuple(kept), tuple(failures))
+        return self._encode_pictures(listed_images(images, "encode_images_reporting"), strict=False)
 
-    def _encode(self, texts: list[str]) -> Vectors:
-        lengths = np.asarray(self.count_tokens(texts), dtype=np.int64)
+    def _encode(self, given: Sequence[str], role: Role, method: str, *, strict: bool) -> EncodedBatch:
+        items = listed_texts(given, method)
+        work = Work(
+            "text",
+            lambda rows: self._prepare_texts([items[row] for row in rows], role),
+            lambda prepared: self._embed_texts(prepared, role),
+            lambda row: repr(items[row])[:60],
+        )
+        collector = Collector(work, strict)
+        rows = []
+        for row, item in enumerate(items):
+            try:
+                check_text(item, method, row)
+                rows.append(row)
+            except InvalidInputError as error:
+                collector.leave_out(row, error)
+        lengths = np.asarray(self.count_tokens([items[row] for row in rows]), dtype=np.int64)
         self._warn_of_truncation(lengths)
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         # Neighbors in length share a batch, so that little is padded; the longest come first, so that a batch
         # too large for memory fails at once.
-        order = np.argsort(-lengths, kind="stable")
-        with _progress(len(texts), "text", self.options.progress) as advance:
-            for rows in _slices(order, self.options.batch_size):
-                vectors[rows] = unit_rows(self._embed_texts([texts[row] for row in rows]), "text")
-                advance(len(rows))
-        return vectors
+        order = np.asarray(rows, dtype=np.intp)[np.argsort(-lengths, kind="stable")].tolist()
+        batches = list(groups(order, self.options.batch_size))
+        prepared = ahead(lambda batch: (batch, work.prepare(batch)), batches, min(1, len(batches) - 1), _AHEAD)
+        with _progress(len(rows), "text", self.options.progress) as advance, closing(prepared):
+            for batch in self._embedded(collector, prepared):
+                advance(len(batch))
+        return collector.result(lambda: self.dimension)
 
     def _warn_of_truncation(self, lengths: NDArray[np.int64]) -> None:
-        cut = int((lengths > self.max_tokens).sum())
+        limit = self.max_tokens
+        cut = 0 if limit is None else int((lengths > limit).sum())
         if cut:
             warn(
-                f"{cut} of {len(lengths)} texts are longer than the {self.max_tokens} tokens that this encoder "
+                f"{cut} of {len(lengths)} texts are longer than the {limit} {self.unit} that this encoder "
                 f"reads (the longest has {int(lengths.max())}): what follows was cut off. Split long texts "
                 "into smaller passages.",
                 TruncationWarning,
             )
 
-    def _encode_pictures(
-        self, images: list[ImageInput], failures: list[ImageFailure] | None
-    ) -> tuple[Vectors, list[int]]:
-        """Embed batch by batch; ``failures`` collects what cannot be read, None lets it raise."""
-        batches = [np.empty((0, self.dimension), dtype=np.float32)]
-        kept: list[int] = []
-        with _progress(len(images), "image", self.options.progress) as advance:
-            for rows in _slices(np.arange(len(images)), self.options.batch_size):
-                pictures = {row: self._read(images[row], row, failures) for row in rows}
-                readable = {row: picture for row, picture in pictures.items() if picture is not None}
-                if readable:
-                    batches.append(unit_rows(self._embed_images(list(readable.values())), "image"))
-                    kept.extend(readable)
-                advance(len(rows))
-        return np.concatenate(batches), kept
+    def _encode_pictures(self, images: list[ImageInput], *, strict: bool) -> EncodedBatch:
+        ready: dict[int, Any] = {}
+        work = Work(
+            "image",
+            lambda rows: [ready[row] for row in rows],
+            self._embed_images,
+            lambda row: describe(images[row]),
+        )
+        collector = Collector(work, strict)
+        size = self.options.batch_size
+        threads = self.options.threads if len(images) > 1 else 0
+        pictures = ahead(lambda row: self._read(images[row]), range(len(images)), threads, _AHEAD * size)
+        with _progress(len(images), "image", self.options.progress) as advance, closing(pictures):
 
-    def _read(self, image: ImageInput, index: int, failures: list[ImageFailure] | None) -> Image | None:
+            def readable() -> Iterator[int]:
+                for row, picture in enumerate(pictures):
+                    if isinstance(picture, ImageError):
+                        collector.leave_out(row, picture)
+                        advance(1)
+                    else:
+                        ready[row] = picture
+                        yield row
+
+            batches = ((batch, work.prepare(batch)) for batch in groups(readable(), size))
+            for batch in self._embedded(collector, batches):
+                for row in batch:
+                    del ready[row]
+                advance(len(batch))
+        return collector.result(lambda: self.dimension)
+
+    def _embedded(self, collector: Collector, prepared: Iterable[tuple[list[int], Any]]) -> Iterator[list[int]]:
+        """Embed prepared batches, ``concurrency`` at a time, and tell of each that is done."""
+
+        def embed(part: tuple[list[int], Any]) -> list[int]:
+            collector.embed(*part)
+            return part[0]
+
+        with closing(ahead(embed, prepared, self.concurrency if self.concurrency > 1 else 0, self.concurrency)) as done:
+            yield from done
+
+    def _read(self, image: ImageInput) -> Any:
+        """Read and prepare one picture; its error is returned, to be raised or noted in the order of the input."""
         try:
-            return read_image(image, self.options.images)
+            return self._prepare_image(read_image(image, self.options.images))
         except ImageError as error:
-            if failures is None:
-                raise ImageError(f"Image {index}, {describe(image)}: {error}") from error
-            failures.append(ImageFailure(index, describe(image), str(error), error))
-            return None
-
-
-def _slices(order: NDArray[np.intp], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(order), size):
-        yield order[start : start + size].tolist()
+            return error
 
 
 @contextmanager
 def _progress(total: int, unit: str, shown: bool) -> Iterator[Any]:
-    """Give a function that advances a bar on stderr; without a bar it does nothing."""
+    """Give a function that is told how many more items are done."""
     if not shown:
-        yield lambda _count: None
+        yield lambda _: None
         return
     with require("tqdm", "encoders").tqdm(total=total, unit=unit) as bar:
         yield bar.update
-
-
-def _checked_texts(texts: Sequence[str], method: str) -> list[str]:
-    if isinstance(texts, (str, bytes)):
-        raise InvalidInputError(f"{method}() needs a list of strings, got one: {texts[:60]!r}. Put it into a list.")
-    checked = list(texts)
-    for index, text in enumerate(checked):
-        if not isinstance(text, str):
-            raise InvalidInputError(
-                f"{method}() needs strings; item {index} is of type {type(text).__name__}: {repr(text)[:60]}"
-            )
-    return checked
-
-
-def _checked_images(images: Sequence[ImageInput], method: str) -> list[ImageInput]:
-    if isinstance(images, (str, bytes, bytearray, memoryview)) or not hasattr(images, "__iter__") or _is_file(images):
-        raise InvalidInputError(
-            f"{method}() needs a list of pictures, got one: {describe(images)}. Put it into a list."
-        )
-    return list(images)
-
-
-def _is_file(value: object) -> bool:
-    return hasattr(value, "read")

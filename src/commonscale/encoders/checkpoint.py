@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
@@ -14,7 +12,6 @@ from commonscale.core.errors import EncoderError, InvalidInputError
 from commonscale.core.extras import require
 
 DTYPES = ("float32", "float16", "bfloat16")
-_HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 # Learned temperatures: they scale scores in training and take no part in a vector.
 _UNUSED_WEIGHTS = frozenset({"logit_scale", "logit_bias"})
 
@@ -94,21 +91,9 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    name_or_path: str | Path,
-    *,
-    device: Any = None,
-    dtype: Any = None,
-    max_tokens: int | None = None,
-    revision: str | None = None,
-    local_files_only: bool = False,
+    name: str, *, device: Any = None, dtype: Any = None, max_tokens: int | None = None, hub: Mapping[str, Any]
 ) -> Checkpoint:
-    """Find a checkpoint and read its config; see :func:`commonscale.load_encoder` for the arguments."""
-    name, is_folder = _locate(name_or_path)
-    if max_tokens is not None and (isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 3):
-        raise InvalidInputError(f"max_tokens must be a whole number of at least 3, got {max_tokens!r}")
-    hub: dict[str, Any] = {"local_files_only": local_files_only or is_folder}
-    if revision is not None:
-        hub["revision"] = revision
+    """Read the config of a checkpoint; see :func:`commonscale.load_encoder` for the arguments."""
     chosen_device, chosen_dtype = choose_device(device), choose_dtype(dtype)
     auto = require("transformers", "encoders").AutoConfig
     with explained(name, "config.json"):
@@ -148,23 +133,6 @@ def choose_dtype(dtype: Any = None) -> str:
     if name not in DTYPES:
         raise InvalidInputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     return name
-
-
-def _locate(name_or_path: str | Path) -> tuple[str, bool]:
-    """Tell a folder from a hub id: an existing folder wins; what cannot be a hub id must be a folder."""
-    if not isinstance(name_or_path, (str, Path)):
-        raise InvalidInputError(
-            f"load_encoder() needs a folder or a hub id such as 'openai/clip-vit-base-patch32', got {name_or_path!r}"
-        )
-    folder = Path(name_or_path).expanduser()
-    if name_or_path != "" and folder.is_dir():  # Path("") would be the current folder
-        return str(folder), True
-    if isinstance(name_or_path, Path) or not _HUB_ID.fullmatch(name_or_path):
-        raise InvalidInputError(
-            f"There is no folder {str(name_or_path)!r}, and it is not a hub id such as "
-            "'openai/clip-vit-base-patch32'. Give the folder that holds config.json."
-        )
-    return name_or_path, False
 
 
 @contextmanager

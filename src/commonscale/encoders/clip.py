@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from commonscale.core.errors import EncoderError
-from commonscale.encoders.batched import EncodingOptions
 from commonscale.encoders.checkpoint import Checkpoint
 from commonscale.encoders.dual import DualEncoder
 from commonscale.encoders.fingerprint import TOKENIZER_LOCK
+from commonscale.encoders.options import EncodingOptions
+from commonscale.encoders.request import LoadRequest
 
 # CLIPTextModel's sign for "the end of a text is its highest token id", from configs written before 4.31.
 _HIGHEST_ID = 2
@@ -39,3 +40,8 @@ class CLIPEncoder(DualEncoder):
                 f"reads its text vector at token {end}, so all texts would get one vector. Use the tokenizer that "
                 "the model was trained with."
             )
+
+
+def load(request: LoadRequest) -> CLIPEncoder:
+    """Load a checkpoint; see :func:`commonscale.load_encoder`."""
+    return CLIPEncoder(request.checkpoint(), request.options)

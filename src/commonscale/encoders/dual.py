@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
-from commonscale.encoders.batched import BatchedEncoder, EncodingOptions
+from commonscale.encoders.base import Role
+from commonscale.encoders.batched import BatchedEncoder
 from commonscale.encoders.checkpoint import Checkpoint
 from commonscale.encoders.fingerprint import TOKENIZER_LOCK, fingerprint_of
+from commonscale.encoders.options import EncodingOptions
 from commonscale.encoders.vectors import features_of
 
 if TYPE_CHECKING:
@@ -90,17 +92,23 @@ class DualEncoder(BatchedEncoder):
             ids = self._tokenizer(list(texts), padding=False, truncation=False, verbose=False)["input_ids"]
         return [len(text_ids) for text_ids in ids]
 
-    def _embed_texts(self, texts: list[str]) -> NDArray[Any]:
+    def _prepare_texts(self, texts: list[str], role: Role) -> dict[str, Any]:
         with TOKENIZER_LOCK:
             tokens = self._tokenizer(
                 texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
             )
-        return self._features(self._model.get_text_features, dict(tokens))
+        return dict(tokens)
 
-    def _embed_images(self, images: list[Image]) -> NDArray[Any]:
+    def _embed_texts(self, prepared: dict[str, Any], role: Role) -> NDArray[Any]:
+        return self._features(self._model.get_text_features, prepared)
+
+    def _prepare_image(self, image: Image) -> Any:
         # Said outright, because a picture 1 or 3 pixels high looks like channels-first to a guess.
-        pixels = self._image_processor(images=images, return_tensors="pt", input_data_format="channels_last")
-        values = pixels["pixel_values"].to(self._model.dtype)
+        pixels = self._image_processor(images=[image], return_tensors="pt", input_data_format="channels_last")
+        return pixels["pixel_values"][0]
+
+    def _embed_images(self, prepared: list[Any]) -> NDArray[Any]:
+        values = require("torch", "encoders").stack(prepared).to(self._model.dtype)
         return self._features(self._model.get_image_features, {"pixel_values": values})
 
     def _features(self, method: Any, inputs: dict[str, Any]) -> NDArray[Any]:

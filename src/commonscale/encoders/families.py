@@ -1,66 +1,87 @@
-"""Which class serves which checkpoint: one row per model family."""
+"""Which module serves which model: one row per family."""
 
 from __future__ import annotations
 
 import importlib
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from commonscale.core.errors import InvalidInputError
 
+OWN = (
+    "For any other model use commonscale.encoders.CallableEncoder(embed_text=..., embed_image=...), or the embedding "
+    "class of LlamaIndex or LangChain that serves it."
+)
+
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of checkpoint.
+    """One kind of model.
+
+    A model is recognized by the first of these that says something: a name that matches ``names``; a file among
+    ``files`` in its folder or hub repository; the ``model_type`` in its ``config.json``.
 
     Attributes:
-        model_type: what its ``config.json`` says under ``model_type``.
-        module: the module that serves it, imported when it is needed.
-        encoder: the class in that module, called with a Checkpoint and EncodingOptions.
-        example: a checkpoint of this kind.
+        name: what the family is called, also as ``load_encoder(..., family=name)``.
+        module: the module that serves it, imported when it is needed; it has ``load(request)``.
+        examples: names of published models.
+        model_types: what ``config.json`` says under ``model_type``.
+        names: a regular expression for whole names.
+        files: patterns of file names that tell this family from others; on the hub, names without wildcards.
+        settings: keywords of ``load_encoder`` that only this family has.
+        extra: the extra of Commonscale that brings what it needs.
     """
 
-    model_type: str
+    name: str
     module: str
-    encoder: str
-    example: str
+    examples: tuple[str, ...]
+    model_types: tuple[str, ...] = ()
+    names: str = ""
+    files: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    extra: str = "encoders"
 
-    def load(self) -> Any:
-        """Import and return the encoder class."""
-        return getattr(importlib.import_module(self.module), self.encoder)
+    def loader(self) -> Callable[..., Any]:
+        """Import the module and return its ``load``."""
+        load: Callable[..., Any] = importlib.import_module(self.module).load
+        return load
 
-
-FAMILIES: dict[str, Family] = {
-    family.model_type: family
-    for family in (
-        Family("clip", "commonscale.encoders.clip", "CLIPEncoder", "openai/clip-vit-base-patch32"),
-        Family(
-            "vision-text-dual-encoder",
-            "commonscale.encoders.vision_text",
-            "VisionTextEncoder",
-            "clip-italian/clip-italian",
-        ),
-    )
-}
+    def has_name(self, name: str) -> bool:
+        """Say whether a model of this name is of this family, whatever its files are."""
+        return bool(self.names) and re.fullmatch(self.names, name) is not None
 
 
-def family_of(model_type: str, name: str) -> Family:
-    """Return the family of a checkpoint.
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        "CLIP",
+        "commonscale.encoders.clip",
+        ("openai/clip-vit-base-patch32", "openai/clip-vit-large-patch14"),
+        model_types=("clip",),
+    ),
+    Family(
+        "VisionTextDualEncoder",
+        "commonscale.encoders.vision_text",
+        ("clip-italian/clip-italian",),
+        model_types=("vision-text-dual-encoder",),
+    ),
+)
 
-    Args:
-        model_type: from its config.
-        name: the checkpoint, for the error.
 
-    Returns:
-        The row of the table.
+def family_named(name: str) -> Family:
+    """Return the family of this name, in any case of letters.
 
     Raises:
-        InvalidInputError: if no family serves it; the message lists those that are served.
+        InvalidInputError: if there is none; the message lists those there are.
     """
-    try:
-        return FAMILIES[model_type]
-    except KeyError:
-        known = "; ".join(f"{family.model_type} (such as {family.example})" for family in FAMILIES.values())
-        raise InvalidInputError(
-            f"{name!r} is a model of type {model_type!r}, which load_encoder() does not serve. It serves: {known}."
-        ) from None
+    for family in FAMILIES:
+        if family.name.lower() == name.lower():
+            return family
+    raise InvalidInputError(f"family must be one of {', '.join(family.name for family in FAMILIES)}, got {name!r}")
+
+
+def known() -> str:
+    """List the families with examples, and say how to bring another model, for errors."""
+    rows = "\n".join(f"  {family.name}: {', '.join(family.examples)}" for family in FAMILIES)
+    return f"load_encoder() serves:\n{rows}\n{OWN}"

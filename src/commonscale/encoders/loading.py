@@ -6,16 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
-from commonscale.encoders.batched import BatchedEncoder, EncodingOptions
-from commonscale.encoders.checkpoint import open_checkpoint
-from commonscale.encoders.families import family_of
+from commonscale.encoders.batched import BatchedEncoder
+from commonscale.encoders.families import Family, family_named
 from commonscale.encoders.images import ImageOptions
+from commonscale.encoders.options import EncodingOptions
+from commonscale.encoders.request import LoadRequest
+from commonscale.encoders.resolving import family_of, locate
 
 
 def load_encoder(
     name_or_path: str | Path,
     *,
+    family: str | None = None,
     device: Any = None,
     dtype: Any = None,
     batch_size: int = 32,
@@ -25,18 +29,23 @@ def load_encoder(
     local_files_only: bool = False,
     allow_urls: bool = False,
     image_options: ImageOptions | None = None,
+    readers: int | None = None,
+    **settings: Any,
 ) -> BatchedEncoder:
-    """Load a vision-language model and return its encoder.
+    """Load a vision-language model by the name it is known by, and return its encoder.
 
-    The family is picked by ``model_type`` in the checkpoint's ``config.json``: CLIP and
-    VisionTextDualEncoder. No code from a checkpoint is ever run, and pickled weights are read as weights only.
+    The family is told by the name, by the files in the folder or hub repository, or by ``model_type`` in its
+    ``config.json``; ``commonscale.encoders.FAMILIES`` is the table. No code from a checkpoint is ever run, and
+    pickled weights are read as weights only.
 
     Args:
-        name_or_path: a folder written by ``save_pretrained``, or a hub id. An existing folder wins.
+        name_or_path: a folder written by ``save_pretrained``, a file of weights, a hub id, or the name of a
+            service's model. What exists on disk wins.
+        family: the name of a row of ``FAMILIES``, for a model that several could serve.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or a ``torch.device``; None picks CUDA, then
             MPS, then the CPU.
-        dtype: the type computed in: ``"float32"`` (None), ``"bfloat16"``, ``"float16"`` or a ``torch.dtype``.
-            Vectors are float32 in any case.
+        dtype: the type computed in: ``"float32"``, ``"bfloat16"``, ``"float16"`` or a ``torch.dtype``; None is
+            the family's own, float32 for nearly all. Vectors are float32 in any case.
         batch_size: items per forward pass.
         progress: show a progress bar on stderr while encoding.
         max_tokens: cut texts earlier than the model does.
@@ -44,30 +53,43 @@ def load_encoder(
         local_files_only: never ask the hub; a folder never does.
         allow_urls: download pictures given as http(s) URLs; short for ``ImageOptions(allow_urls=True)``.
         image_options: how pictures are read: size limits, downloads.
+        readers: threads that read pictures while the model computes; None is as many as are useful.
+        **settings: keywords of the family alone, such as ``api_key`` of a service.
 
     Returns:
-        An encoder with ``encode_questions``, ``encode_texts``, ``encode_images``,
+        An encoder with ``encode_questions``, ``encode_texts``, ``encode_images``, ``encode_texts_reporting``,
         ``encode_images_reporting``, ``count_tokens``, ``dimension``, ``max_tokens`` and ``fingerprint``.
 
     Raises:
-        MissingExtraError: if torch, transformers or Pillow is not installed.
+        MissingExtraError: if a package that the family needs is not installed.
         InvalidInputError: if an argument cannot be used, the folder does not exist, or no family serves
-            the model.
+            the model; the message lists the families.
         EncoderError: if the checkpoint cannot be loaded whole.
     """
-    for package in ("torch", "transformers", "PIL.Image"):
-        require(package, "encoders")
+    require("PIL.Image", "encoders")
     images = image_options or ImageOptions()
     if allow_urls:
         images = replace(images, allow_urls=True)
-    options = EncodingOptions(batch_size=batch_size, progress=progress, images=images)
-    checkpoint = open_checkpoint(
-        name_or_path,
+    name, folder = locate(name_or_path)
+    request = LoadRequest(
+        name,
+        folder,
+        EncodingOptions(batch_size=batch_size, progress=progress, images=images, readers=readers),
         device=device,
         dtype=dtype,
         max_tokens=max_tokens,
         revision=revision,
         local_files_only=local_files_only,
+        settings=settings,
     )
-    encoder: BatchedEncoder = family_of(checkpoint.config.model_type, checkpoint.name).load()(checkpoint, options)
+    chosen = family_of(request) if family is None else family_named(family)
+    _check_settings(chosen, settings)
+    encoder: BatchedEncoder = chosen.loader()(request)
     return encoder
+
+
+def _check_settings(family: Family, settings: dict[str, Any]) -> None:
+    unknown = sorted(set(settings) - set(family.settings))
+    if unknown:
+        own = f"besides the general ones it has {', '.join(family.settings)}" if family.settings else "it has none"
+        raise InvalidInputError(f"{', '.join(unknown)}: no settings of the family {family.name}; {own} of its own")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from commonscale.core import dense
 from commonscale.core.errors import EncoderError, InvalidInputError
@@ -31,6 +32,13 @@ def unit_rows(features: ArrayLike, what: str) -> Vector:
             f"The model gave a batch that cannot be used: {error}. Check the weights; with float16 or bfloat16 try "
             "dtype='float32'."
         ) from error
+
+
+def usable_rows(features: NDArray[Any]) -> NDArray[np.bool_]:
+    """Say of each row whether it has a direction: it is finite, and not zero."""
+    wide = features.astype(np.float64, copy=False)
+    good: NDArray[np.bool_] = np.isfinite(wide).all(axis=1) & (wide != 0).any(axis=1)
+    return good
 
 
 def features_of(output: Any) -> Any:

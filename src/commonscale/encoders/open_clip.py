@@ -1,0 +1,114 @@
+"""OpenCLIP (Ilharco et al. 2021, doi 10.5281/zenodo.5143773; Cherti et al. 2023, arXiv 2212.07143), through open_clip.
+
+========================================================  ====================================================
+name                                                      is
+========================================================  ====================================================
+``hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K``          a hub repository with ``open_clip_config.json``
+``open_clip:ViT-B-32/laion2b_s34b_b79k``                  an architecture and a tag of its weights, as
+                                                          ``open_clip.list_pretrained()`` gives them, or a file
+``local-dir:models/mine``, or the folder alone            a folder with ``open_clip_config.json`` and weights
+========================================================  ====================================================
+
+Many hub repositories hold the same weights for transformers as well; those are served by CLIP or SigLIP unless the
+name says ``hf-hub:``, or ``family="OpenCLIP"`` is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from commonscale.core.errors import InvalidInputError
+from commonscale.core.extras import require
+from commonscale.encoders.base import Role
+from commonscale.encoders.batched import BatchedEncoder
+from commonscale.encoders.checkpoint import choose_device, choose_dtype, explained
+from commonscale.encoders.open_clip_source import EXTRA, Source, find
+from commonscale.encoders.open_clip_tokens import OpenCLIPTokens
+from commonscale.encoders.request import LoadRequest
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Everything in one type, as the other families compute; open_clip's "fp16" leaves parts in float32 and does not
+# work with every tower.
+_PRECISIONS = {"float32": "fp32", "float16": "pure_fp16", "bfloat16": "pure_bf16"}
+
+
+class OpenCLIPEncoder(BatchedEncoder):
+    """A model of open_clip with its own tokenizer and its transform for inference.
+
+    Its text towers always read ``context_length`` positions, so a text takes the same time at any length.
+    """
+
+    def __init__(self, source: Source, request: LoadRequest) -> None:
+        super().__init__(request.options)
+        open_clip = require("open_clip", EXTRA)
+        self.source = source
+        self.device = choose_device(request.device)
+        self.dtype = choose_dtype(request.dtype)
+        with explained(source.name, "the weights"):
+            model, self._transform = open_clip.create_model_from_pretrained(
+                source.model, precision=_PRECISIONS[self.dtype], device=self.device, weights_only=True, **source.settings
+            )
+        self._model = model.eval().requires_grad_(False)
+        with explained(source.name, "the tokenizer"):
+            self._tokens = OpenCLIPTokens(source, request.max_tokens)
+
+    def __repr__(self) -> str:
+        """Show where the model came from and where it runs."""
+        place = f"{self.source.name!r}, device={self.device!r}, dtype={self.dtype!r}"
+        return f"{type(self).__name__}({place}, dimension={self.dimension})"
+
+    @property
+    def dimension(self) -> int:
+        """Length of every vector."""
+        return int(self.source.config["embed_dim"])
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text that is read whole, in the tokens that :meth:`count_tokens` counts."""
+        return self._tokens.limit
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each whole text, the marks at its ends included.
+
+        Args:
+            texts: any number of strings.
+
+        Returns:
+            One count per text; a text is read whole if its count is at most ``max_tokens``.
+        """
+        if isinstance(texts, str):
+            raise InvalidInputError(f"count_tokens() needs a list of strings, got one: {texts[:60]!r}")
+        return self._tokens.count(list(texts))
+
+    def _prepare_texts(self, texts: list[str], role: Role) -> Any:
+        return self._tokens(texts)
+
+    def _embed_texts(self, prepared: Any, role: Role) -> NDArray[Any]:
+        with require("torch", "encoders").inference_mode():
+            return _as_array(self._model.encode_text(prepared.to(self.device)))
+
+    def _prepare_image(self, image: Image) -> Any:
+        return self._transform(image)
+
+    def _embed_images(self, prepared: list[Any]) -> NDArray[Any]:
+        torch = require("torch", "encoders")
+        pixels = torch.stack(prepared).to(self.device, getattr(torch, self.dtype))
+        with torch.inference_mode():
+            return _as_array(self._model.encode_image(pixels))
+
+
+def _as_array(features: Any) -> NDArray[Any]:
+    array: NDArray[Any] = features.float().cpu().numpy()
+    return array
+
+
+def load(request: LoadRequest) -> OpenCLIPEncoder:
+    """Load a model; see :func:`commonscale.load_encoder`."""
+    require("open_clip", EXTRA)
+    return OpenCLIPEncoder(find(request), request)
