@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -41,6 +42,12 @@ class BatchedEncoder(ABC):
 
     concurrency: int = 1
     """Batches that are embedded at the same time, in threads: more than one for services, which mostly wait."""
+
+    most_texts: int = sys.maxsize
+    """Most texts of one batch, whatever ``options.batch_size`` is: the limit of a service's requests."""
+
+    most_images: int = sys.maxsize
+    """The same for pictures."""
 
     unit: str = "tokens"
     """What :meth:`count_tokens` counts, for messages."""
@@ -177,7 +184,7 @@ class BatchedEncoder(ABC):
         # Neighbors in length share a batch, so that little is padded; the longest come first, so that a batch
         # too large for memory fails at once.
         order = np.asarray(rows, dtype=np.intp)[np.argsort(-lengths, kind="stable")].tolist()
-        batches = list(groups(order, self.options.batch_size))
+        batches = list(groups(order, min(self.options.batch_size, self.most_texts)))
         prepared = ahead(lambda batch: (batch, work.prepare(batch)), batches, min(1, len(batches) - 1), _AHEAD)
         with _progress(len(rows), "text", self.options.progress) as advance, closing(prepared):
             for batch in self._embedded(collector, prepared):
@@ -204,7 +211,7 @@ class BatchedEncoder(ABC):
             lambda row: describe(images[row]),
         )
         collector = Collector(work, strict)
-        size = self.options.batch_size
+        size = min(self.options.batch_size, self.most_images)
         threads = self.options.threads if len(images) > 1 else 0
         pictures = ahead(lambda row: self._read(images[row]), range(len(images)), threads, _AHEAD * size)
         with _progress(len(images), "image", self.options.progress) as advance, closing(pictures):
