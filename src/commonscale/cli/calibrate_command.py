@@ -8,11 +8,11 @@ from rich.table import Table
 
 from commonscale.cli.console import output, say, warn
 from commonscale.cli.opening import CALIBRATION, encoder_for, open_filled_index
-from commonscale.cli.plan import sha256_of
 from commonscale.cli.questions import read_questions
 from commonscale.core.calibration import Calibration
 from commonscale.core.search import JointSearch
 from commonscale.core.types import Question
+from commonscale.embedding.scan import sha256_of
 from commonscale.index import FaissIndex
 
 FILE = "calibration.json"

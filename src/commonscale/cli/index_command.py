@@ -10,9 +10,9 @@ from commonscale.cli.indexing import Done, FolderIndexer, tidy
 from commonscale.cli.interrupt import Interrupt
 from commonscale.cli.opening import ENCODER, FOLDER, encoder_for, encoder_name, has_index, load, open_index
 from commonscale.cli.plan import Plan, make_plan
-from commonscale.cli.scan import Scan, Unreadable, scan
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
+from commonscale.embedding.scan import Scan, Unreadable, scan
 from commonscale.index import FaissIndex
 
 if TYPE_CHECKING:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from commonscale.cli.scan import FoundFile, Scan, Unreadable
+from commonscale.embedding.scan import FoundFile, Scan, Unreadable, file_facts, sha256_of
 from commonscale.index import Document, FaissIndex
 
 
@@ -37,20 +35,6 @@ class Plan:
     def todo(self) -> list[FoundFile]:
         """The files to embed, ordered by id."""
         return sorted([*self.new, *self.changed], key=lambda file: file.id)
-
-
-def file_facts(file: FoundFile, sha256: str) -> dict[str, object]:
-    """Give what a document remembers of its file, to tell later whether it has changed."""
-    return {"file": file.id, "size": file.size, "mtime_ns": file.mtime_ns, "sha256": sha256}
-
-
-def sha256_of(path: Path) -> str:
-    """Compute the checksum of a file's content."""
-    whole = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            whole.update(block)
-    return whole.hexdigest()
 
 
 def make_plan(found: Scan, index: FaissIndex) -> Plan:

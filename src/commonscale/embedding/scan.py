@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -87,6 +88,22 @@ def scan(folder: Path, skip: Path) -> Scan:
         The files, ordered by id.
     """
     found = Scan()
+    found.files.extend(walk(folder, skip, found))
+    found.files.sort(key=lambda file: file.id)
+    return found
+
+
+def walk(folder: Path, skip: Path, found: Scan) -> Iterator[FoundFile]:
+    """Go through the pictures and texts below a folder one by one, as ``scan`` does, without keeping them.
+
+    Args:
+        folder: where to look, recursively.
+        skip: a folder to leave out.
+        found: told of what is passed over or cannot be looked at; its ``files`` stay as they are.
+
+    Yields:
+        The files, folder by folder, in the order of their names.
+    """
     for entry in _walk(folder, folder, skip.resolve(), found):
         name = _id(Path(entry.path), folder)
         try:
@@ -95,9 +112,21 @@ def scan(folder: Path, skip: Path) -> Scan:
             found.unreadable.append(Unreadable(name, str(error)))
             continue
         modality = KINDS[Path(entry.name).suffix.lower()]
-        found.files.append(FoundFile(name, Path(entry.path), modality, status.st_size, status.st_mtime_ns))
-    found.files.sort(key=lambda file: file.id)
-    return found
+        yield FoundFile(name, Path(entry.path), modality, status.st_size, status.st_mtime_ns)
+
+
+def file_facts(file: FoundFile, sha256: str) -> dict[str, object]:
+    """Give what a document remembers of its file, to tell later whether it has changed."""
+    return {"file": file.id, "size": file.size, "mtime_ns": file.mtime_ns, "sha256": sha256}
+
+
+def sha256_of(path: Path) -> str:
+    """Compute the checksum of a file's content."""
+    whole = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            whole.update(block)
+    return whole.hexdigest()
 
 
 def _walk(folder: Path, root: Path, skip: Path, found: Scan) -> Iterator[os.DirEntry[str]]:
