@@ -1,0 +1,80 @@
+"""CallableEncoder on pictures: its function gets upright RGB pictures of whatever was given."""
+
+import weakref
+
+import numpy as np
+import pytest
+
+from commonscale.core.errors import ImageError, InvalidInputError
+from commonscale.encoders import CallableEncoder, EncodingOptions
+
+pillow = pytest.importorskip("PIL.Image")
+
+
+def features(images):
+    assert all(image.mode == "RGB" for image in images)
+    return [[image.width, image.height, float(np.asarray(image).mean())] for image in images]
+
+
+@pytest.fixture
+def encoder():
+    return CallableEncoder(embed_image=features, fingerprint="sizes-1", options=EncodingOptions(batch_size=2))
+
+
+def unit(rows):
+    rows = np.asarray(rows, dtype=float)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_pictures_of_every_form(encoder, tmp_path):
+    path = tmp_path / "gray.png"
+    pillow.new("L", (4, 2), 100).save(path)
+    images = [path, str(path), path.read_bytes(), pillow.new("RGBA", (3, 3), (0, 0, 0, 0))]
+    expected = unit([[4, 2, 100], [4, 2, 100], [4, 2, 100], [3, 3, 255]])
+    np.testing.assert_allclose(encoder.encode_images(images), expected, atol=1e-6)
+    assert encoder.dimension == 3
+
+
+@pytest.mark.parametrize("readers", [0, 1, 3])
+def test_bad_pictures_are_left_out_in_order(tmp_path, readers):
+    encoder = CallableEncoder(
+        embed_image=features, fingerprint="sizes-1", options=EncodingOptions(batch_size=2, readers=readers)
+    )
+    good = [pillow.new("RGB", (number + 1, 2), "red") for number in range(5)]
+    images = [good[0], b"", good[1], tmp_path / "missing", good[2], good[3], b"no picture", good[4]]
+    batch = encoder.encode_images_reporting(images)
+    assert batch.kept == (0, 2, 4, 5, 7)
+    assert [failure.index for failure in batch.failures] == [1, 3, 6]
+    np.testing.assert_allclose(batch.vectors, encoder.encode_images(good), atol=1e-7)
+    with pytest.raises(ImageError, match="Image 1, <0 bytes>: empty"):
+        encoder.encode_images(images)
+
+
+def test_only_a_few_batches_of_pictures_are_in_memory():
+    alive, most = set(), 0
+
+    def embed(images):
+        return [[1.0, 2.0] for _ in images]
+
+    encoder = CallableEncoder(embed_image=embed, fingerprint="x", options=EncodingOptions(batch_size=4, readers=2))
+    original = encoder._prepare_image
+
+    def prepare(image):
+        nonlocal most
+
+        marker = id(image)
+        alive.add(marker)
+        weakref.finalize(image, alive.discard, marker)
+        most = max(most, len(alive))
+        return original(image)
+
+    encoder._prepare_image = prepare
+    encoder.encode_images([pillow.new("RGB", (2, 2)) for _ in range(200)])
+    # One batch in the model, one that is gathered, two that are decoded ahead, one picture a thread.
+    assert 4 <= most <= 4 * 4 + 2
+
+
+def test_no_function_for_pictures():
+    encoder = CallableEncoder(embed_text=lambda texts: [[1.0] for _ in texts], fingerprint="texts")
+    with pytest.raises(InvalidInputError, match="embeds no images: give it embed_image="):
+        encoder.encode_images([pillow.new("RGB", (2, 2))])

@@ -1,0 +1,214 @@
+"""CallableEncoder on texts, and with it all that the base class of encoders does; it needs NumPy alone."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from commonscale.core.errors import EncoderError, EncoderUnavailableError, InputRefusedError, InvalidInputError
+from commonscale.core.errors import TruncationWarning as CutWarning
+from commonscale.encoders import CallableEncoder, Encoder, EncodingOptions
+
+
+def vector(text):
+    return [len(text) + 1.0, text.count("a") - 0.5, 2.0]
+
+
+def make(embed=None, **settings):
+    calls = []
+
+    def embed_text(texts):
+        calls.append(list(texts))
+        return [vector(text) for text in texts] if embed is None else embed(texts)
+
+    settings.setdefault("options", EncodingOptions(batch_size=3))
+    encoder = CallableEncoder(embed_text=embed_text, fingerprint="lengths-1", **settings)
+    return encoder, calls
+
+
+def unit(texts):
+    rows = np.array([vector(text) for text in texts], dtype=np.float64).reshape(-1, 3)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=20), st.integers(1, 5))
+def test_rows_belong_to_the_texts(texts, batch_size):
+    encoder, calls = make(options=EncodingOptions(batch_size=batch_size))
+    found = encoder.encode_texts(texts)
+    assert found.shape == (len(texts), 3)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, unit(texts), atol=1e-6)
+    if texts:
+        assert all(len(call) <= batch_size for call in calls)
+
+
+def test_it_is_an_encoder():
+    encoder, _ = make()
+    assert isinstance(encoder, Encoder)
+    assert encoder.dimension == 3
+    assert encoder.fingerprint == "lengths-1"
+    assert repr(encoder) == "CallableEncoder(fingerprint='lengths-1')"
+
+
+def test_batches_go_by_length_the_longest_first():
+    encoder, calls = make()
+    encoder.encode_texts(["a", "aaaa", "aa", "aaaaa", "aaa"])
+    assert calls == [["aaaaa", "aaaa", "aaa"], ["aa", "a"]]
+
+
+def test_questions_may_have_a_function_of_their_own():
+    encoder, calls = make(embed_question=lambda texts: [[0.0, 1.0, 0.0] for _ in texts])
+    assert encoder.encode_questions(["what?"]).tolist() == [[0, 1, 0]]
+    assert calls == []
+
+
+def test_functions_of_one_item():
+    encoder = CallableEncoder(embed_text=vector, fingerprint="one", single=True)
+    np.testing.assert_allclose(encoder.encode_texts(["ab", "c"]), unit(["ab", "c"]), atol=1e-6)
+
+
+def test_no_function_for_a_role():
+    encoder = CallableEncoder(embed_question=lambda texts: [vector(text) for text in texts], fingerprint="q")
+    assert encoder.dimension == 3
+    with pytest.raises(InvalidInputError, match="embeds no texts: give it embed_text="):
+        encoder.encode_texts(["a"])
+    with pytest.raises(InvalidInputError, match="needs embed_text=, embed_image= or both"):
+        CallableEncoder(fingerprint="nothing")
+
+
+@pytest.mark.parametrize("fingerprint", ["", None, 3])
+def test_the_vectors_need_a_name(fingerprint):
+    with pytest.raises(InvalidInputError, match="fingerprint must be a text"):
+        CallableEncoder(embed_text=vector, fingerprint=fingerprint)
+
+
+@pytest.mark.parametrize("setting", ["concurrency", "dimension"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True])
+def test_whole_numbers(setting, value):
+    with pytest.raises(InvalidInputError, match=f"{setting} must be a whole number"):
+        CallableEncoder(embed_text=vector, fingerprint="x", **{setting: value})
+
+
+@pytest.mark.parametrize("wrong", [[1.0, 2.0], [[1.0, 2.0]], [[[1.0]], [[2.0]]], [[1.0], [2.0]]])
+def test_wrong_shapes(wrong):
+    encoder, _ = make(lambda texts: wrong, dimension=3)
+    with pytest.raises(InvalidInputError, match=r"shape .* for 2 texts; \(2, 3\) is needed"):
+        encoder.encode_texts(["a", "b"])
+
+
+def test_truncation_is_told_once_with_its_number():
+    encoder, _ = make(max_tokens=3)
+    with pytest.warns(CutWarning, match="2 of 3 texts are longer than the 3 characters .* longest has 5"):
+        encoder.encode_texts(["aaaa", "a", "aaaaa"])
+    counted, _ = make(max_tokens=2, count_tokens=lambda texts: [len(text.split()) for text in texts])
+    assert counted.count_tokens(["a b c"]) == [3]
+    assert counted.count_tokens([]) == []
+    with pytest.warns(CutWarning, match="longer than the 2 tokens"):
+        counted.encode_texts(["a b c"])
+
+
+def test_one_string_is_no_list():
+    encoder, _ = make()
+    for method in (encoder.encode_texts, encoder.encode_questions, encoder.encode_texts_reporting):
+        with pytest.raises(InvalidInputError, match="needs a list of strings"):
+            method("text")
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"), [(None, "of type NoneType"), (b"a", "of type bytes"), ("a\ud800", "no valid Unicode")]
+)
+def test_items_that_are_no_texts(bad, reason):
+    encoder, calls = make()
+    with pytest.raises(InvalidInputError, match=reason):
+        encoder.encode_texts(["fine", bad])
+    assert calls == []
+    batch = encoder.encode_texts_reporting(["fine", bad, "good"])
+    assert batch.kept == (0, 2)
+    (failure,) = batch.failures
+    assert failure.index == 1
+    assert reason in failure.reason
+    assert failure.description == repr(bad)
+    np.testing.assert_allclose(batch.vectors, unit(["fine", "good"]), atol=1e-6)
+
+
+# --- bad vectors
+
+
+def bad_for(words, row):
+    return lambda texts: [row if text in words else vector(text) for text in texts]
+
+
+@pytest.mark.parametrize("row", [[np.nan, 1, 1], [np.inf, 1, 1], [0, 0, 0]])
+def test_one_bad_vector_leaves_the_others(row):
+    encoder, _ = make(bad_for({"bbb"}, row))
+    batch = encoder.encode_texts_reporting(["a", "bbb", "cc", "dddd"])
+    assert batch.kept == (0, 2, 3)
+    assert [failure.index for failure in batch.failures] == [1]
+    assert "norm zero, or with NaN" in batch.failures[0].reason
+    np.testing.assert_allclose(batch.vectors, unit(["a", "cc", "dddd"]), atol=1e-6)
+    with pytest.raises(EncoderError, match="Check the weights"):
+        encoder.encode_texts(["a", "bbb", "cc", "dddd"])
+
+
+def test_a_batch_of_bad_vectors_is_a_broken_model():
+    encoder, _ = make(lambda texts: np.zeros((len(texts), 3)))
+    with pytest.raises(EncoderError, match="Check the weights"):
+        encoder.encode_texts_reporting(["a", "b"])
+    assert encoder.encode_texts_reporting(["a"]).failures[0].index == 0
+
+
+# --- services
+
+
+@given(st.sets(st.integers(0, 11)), st.integers(1, 6), st.sampled_from([1, 3]))
+def test_refused_items_are_found_by_halving(refused, batch_size, concurrency):
+    texts = [f"text {number:02}" for number in range(12)]
+
+    def embed(batch):
+        if any(int(text[-2:]) in refused for text in batch):
+            raise InputRefusedError("the service refuses it")
+        return [vector(text) for text in batch]
+
+    encoder, _ = make(embed, options=EncodingOptions(batch_size=batch_size), concurrency=concurrency, dimension=3)
+    batch = encoder.encode_texts_reporting(texts)
+    assert [failure.index for failure in batch.failures] == sorted(refused)
+    assert list(batch.kept) == [row for row in range(12) if row not in refused]
+    np.testing.assert_allclose(batch.vectors, unit(batch.pick(texts)), atol=1e-6)
+    if refused:
+        with pytest.raises(InputRefusedError):
+            encoder.encode_texts(texts)
+
+
+def test_a_service_that_is_down_is_never_only_reported():
+    def embed(batch):
+        raise EncoderUnavailableError("no answer")
+
+    encoder, _ = make(embed)
+    with pytest.raises(EncoderUnavailableError):
+        encoder.encode_texts_reporting(["a"])
+
+
+def test_batches_in_flight_at_once():
+    both = threading.Barrier(2, timeout=10)
+
+    def embed(texts):
+        both.wait()
+        return [vector(text) for text in texts]
+
+    encoder, calls = make(embed, concurrency=2)
+    texts = ["a", "aa", "aaa", "aaaa", "aaaaa", "aaaaaa"]
+    np.testing.assert_allclose(encoder.encode_texts(texts), unit(texts), atol=1e-6)
+    assert len(calls) == 2
+
+
+def test_an_error_ends_the_threads():
+    def embed(texts):
+        raise RuntimeError("out of memory")
+
+    encoder, _ = make(embed, concurrency=3)
+    before = threading.active_count()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        encoder.encode_texts([str(number) for number in range(100)])
+    assert threading.active_count() == before
