@@ -23,7 +23,7 @@ _NOT_PIXELS = frozenset(
 
 # Case, accents, compatibility forms, blanks, digits, punctuation, other scripts, an unknown sign and a long word:
 # two tokenizers with one vocabulary that differ in any rule for these give other ids.
-_PROBES = (
+PROBES = (
     "A photo of two Dogs, running!",
     "caf\u00e9 cafe\u0301 \ufb01ne \u00c5ngstr\u00f6m \u017fi\u00df",
     "  tabs\tand\nlines  12345 3.14 it's e-mail@example.org #tag",
@@ -53,12 +53,25 @@ def fingerprint_of(model: Any, tokenizer: Any, image_processor: Any, max_tokens:
     """
     parts = {
         "model_type": model.config.model_type,
-        "weights": _digest_of_weights(model.state_dict()),
+        "weights": digest_of_weights(model.state_dict()),
         "tokenizer": _digest_of_tokenizer(tokenizer),
         "max_tokens": max_tokens,
         "pixels": pixel_settings(image_processor.to_dict()),
     }
-    return f"{model.config.model_type}-{_digest(_as_bytes(parts))}"
+    return fingerprint_from(model.config.model_type, parts)
+
+
+def fingerprint_from(kind: str, parts: Mapping[str, Any]) -> str:
+    """Hash all that decides a vector, given in parts that JSON can hold.
+
+    Args:
+        kind: the kind of model; it begins the fingerprint.
+        parts: anything; where JSON has no form for a value, its text counts.
+
+    Returns:
+        ``"<kind>-<32 hex digits>"``, a 128-bit BLAKE2b digest.
+    """
+    return f"{kind}-{_digest(_as_bytes(parts))}"
 
 
 def pixel_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,7 +83,8 @@ def pixel_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _digest_of_weights(state: Mapping[str, Any]) -> str:
+def digest_of_weights(state: Mapping[str, Any]) -> str:
+    """Hash tensors by shape, type and bytes; neither their names nor their order count."""
     torch = require("torch", "encoders")
     tensors = []
     for tensor in state.values():
@@ -83,7 +97,7 @@ def _digest_of_weights(state: Mapping[str, Any]) -> str:
 
 def _digest_of_tokenizer(tokenizer: Any) -> str:
     with TOKENIZER_LOCK:
-        probes = [tokenizer(text, verbose=False)["input_ids"] for text in _PROBES]
+        probes = [tokenizer(text, verbose=False)["input_ids"] for text in PROBES]
         vocabulary = tokenizer.get_vocab()
     return _digest(_as_bytes([vocabulary, probes]))
 
