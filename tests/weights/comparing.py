@@ -13,9 +13,9 @@ from commonscale.core.errors import TruncationWarning
 from commonscale.encoders import load_encoder
 from weights.checkpoints import scale_and_bias
 from weights.documented import Case
-from weights.numbers import numbers
 from weights.originals import Original
 from weights.pictures import digest, drawn
+from weights.scoring import numbers
 
 
 def documented(case: Case, checkpoint: str, weights: Path, pictures: list[Any]) -> None:

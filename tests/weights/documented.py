@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weights.numbers import Form
 from weights.pictures import circles, seen_by_openai_clip
+from weights.scoring import Form
 
 
 @dataclass(frozen=True)

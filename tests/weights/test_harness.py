@@ -26,10 +26,10 @@ from weights import pictures as weights_pictures
 from weights.checkpoints import require_cached, scale_and_bias, weights_of
 from weights.comparing import documented, recorded
 from weights.documented import CASES, Case
-from weights.numbers import numbers
 from weights.originals import ORIGINALS
-from weights.pictures import PUBLISHED, Published, circles, digest, drawn, published, seen_by_openai_clip
+from weights.pictures import PUBLISHED, circles, digest, drawn, published, seen_by_openai_clip
 from weights.record import file_of, record
+from weights.scoring import numbers
 
 TEXTS = ("a photo of a dog", "the red cat sleeps", "two")
 
