@@ -135,5 +135,6 @@ def report(settings: Any, outcomes: Sequence[Outcome], console: Console, path: P
         )
     console.print(table)
     if path is not None:
-        content = {"settings": asdict(settings), "outcomes": [asdict(outcome) for outcome in outcomes]}
+        facts = settings if isinstance(settings, dict) else asdict(settings)
+        content = {"settings": facts, "outcomes": [asdict(outcome) for outcome in outcomes]}
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
