@@ -84,16 +84,15 @@ def _written(picture: Image, max_bytes: int) -> tuple[str, bytes]:
         png = _saved(picture, "PNG")
         if len(png) <= max_bytes:
             return "PNG", png
-    scaled = _scaled(picture, min(1.0, _LONGEST_SIDE / max(picture.size)))
-    factor = 1.0
+    factor = min(1.0, _LONGEST_SIDE / max(picture.size))
     while True:
+        scaled = _scaled(picture, factor)
         jpeg = _saved(scaled, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
         if len(jpeg) <= max_bytes:
             return "JPEG", jpeg
         if scaled.size == (1, 1):
             raise ImageError(f"does not fit into {max_bytes} bytes, however much it is scaled down")
-        factor = scaled.width / picture.width if scaled.width > 1 else scaled.height / picture.height
-        scaled = _scaled(picture, factor * min(_STEP, _MARGIN * math.sqrt(max_bytes / len(jpeg))))
+        factor *= min(_STEP, _MARGIN * math.sqrt(max_bytes / len(jpeg)))
 
 
 def _scaled(picture: Image, factor: float) -> Image:

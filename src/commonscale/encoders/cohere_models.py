@@ -76,7 +76,7 @@ LIMITS: dict[tuple[str, bool], Limits] = {
 }
 """By service, and by whether the model takes mixed contents."""
 
-NAMES = r"embed-(english|multilingual)(-light)?-v3\.0|embed-v[4-9][\w.-]*"
+COHERE_NAMES = r"embed-(english|multilingual)(-light)?-v3\.0|embed-v[4-9][\w.-]*"
 """Names of Cohere's own service; those that are not in ``MODELS`` are newer ones, if they are not mistaken."""
 
 BEDROCK_NAMES = r"([a-z-]+\.)?cohere\.embed-[\w.:-]+|arn:aws[\w-]*:bedrock:\S+"

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from commonscale.core.errors import InvalidInputError
+from commonscale.encoders.cohere_models import BEDROCK_NAMES, COHERE_NAMES
+from commonscale.encoders.cohere_settings import EMBED_SETTINGS
 
 OWN = (
     "For any other model use commonscale.encoders.CallableEncoder(embed_text=..., embed_image=...), or the embedding "
@@ -21,7 +23,7 @@ class Family:
     """One kind of model.
 
     A model is recognized by the first of these that says something: a name that matches ``names``; a file among
-    ``files`` in its folder or hub repository; the ``model_type`` in its ``config.json``.
+    ``files`` in its folder or hub repository; the ``model_type`` in its ``config.json``; a file among ``other_files``.
 
     Attributes:
         name: what the family is called, also as ``load_encoder(..., family=name)``.
@@ -30,6 +32,7 @@ class Family:
         model_types: what ``config.json`` says under ``model_type``.
         names: a regular expression for whole names.
         files: patterns of file names that tell this family from others; on the hub, names without wildcards.
+        other_files: as ``files``, for models that often are there in a second form, which ``config.json`` tells.
         settings: keywords of ``load_encoder`` that only this family has.
         extra: the extra of Commonscale that brings what it needs.
     """
@@ -40,6 +43,7 @@ class Family:
     model_types: tuple[str, ...] = ()
     names: str = ""
     files: tuple[str, ...] = ()
+    other_files: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     extra: str = "encoders"
 
@@ -65,6 +69,51 @@ FAMILIES: tuple[Family, ...] = (
         "commonscale.encoders.vision_text",
         ("clip-italian/clip-italian",),
         model_types=("vision-text-dual-encoder",),
+    ),
+    Family(
+        "BLIP",
+        "commonscale.encoders.blip",
+        ("Salesforce/blip-itm-base-coco", "Salesforce/blip-itm-large-coco"),
+        model_types=("blip",),
+    ),
+    Family(
+        "SigLIP",
+        "commonscale.encoders.siglip",
+        ("google/siglip-base-patch16-224", "google/siglip2-base-patch16-224", "google/siglip2-base-patch16-naflex"),
+        model_types=("siglip", "siglip2"),
+        extra="siglip",
+    ),
+    Family(
+        "OpenCLIP",
+        "commonscale.encoders.open_clip",
+        ("hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "open_clip:ViT-B-32/laion2b_s34b_b79k"),
+        names=r"(hf-hub|open_clip|local-dir):.+",
+        other_files=("open_clip_config.json",),
+        extra="open-clip",
+    ),
+    Family(
+        "SentenceTransformers",
+        "commonscale.encoders.sentence_transformers",
+        ("clip-ViT-B-32", "clip-ViT-L-14"),
+        names=r"(sentence-transformers/)?clip-ViT-(B-16|B-32|L-14|B-32-multilingual-v1)",
+        files=("modules.json",),
+        extra="sentence-transformers",
+    ),
+    Family(
+        "Cohere",
+        "commonscale.encoders.cohere",
+        ("embed-v4.0", "embed-english-v3.0", "embed-multilingual-v3.0"),
+        names=COHERE_NAMES,
+        settings=("api_key", "client", "base_url", *EMBED_SETTINGS),
+        extra="cohere",
+    ),
+    Family(
+        "Bedrock",
+        "commonscale.encoders.bedrock",
+        ("cohere.embed-english-v3", "us.cohere.embed-v4:0"),
+        names=BEDROCK_NAMES,
+        settings=("region", "profile", "client", "base_url", "model", *EMBED_SETTINGS),
+        extra="bedrock",
     ),
 )
 

@@ -71,6 +71,11 @@ def upright_rgb(image: Image) -> Image:
     return rgb.copy() if rgb is image else rgb
 
 
+def is_upright(image: Image) -> bool:
+    """Say whether a picture is shown as it is stored, by its orientation tag."""
+    return _orientation(image) not in _UPRIGHT
+
+
 def _orientation(image: Image) -> int:
     """Return the orientation tag, 1 (upright) where it is absent or the EXIF block is damaged."""
     try:

@@ -1,0 +1,199 @@
+"""What Cohere's Embed models have in common wherever they run: what a request holds, and what comes back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from threading import Lock
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commonscale.core.errors import (
+    EncoderError,
+    EncoderUnavailableError,
+    ImageError,
+    InputRefusedError,
+    InvalidInputError,
+)
+from commonscale.core.extras import require
+from commonscale.encoders.api_calls import Calls
+from commonscale.encoders.api_images import ENCODING, ImageRules, data_uri
+from commonscale.encoders.base import Role
+from commonscale.encoders.batched import BatchedEncoder
+from commonscale.encoders.cohere_models import LIMITS, EmbedModel, dimension_of
+from commonscale.encoders.cohere_settings import EmbedSettings, Inputs
+from commonscale.encoders.image_sources import open_source
+from commonscale.encoders.images import ImageInput, read_image
+from commonscale.encoders.request import LoadRequest
+
+
+class CohereEmbed(BatchedEncoder):
+    """An Embed model behind a service; a service adds how one request is sent.
+
+    Attributes:
+        model: which model it is.
+        settings: how it is asked.
+        calls: makes the calls, with retries.
+    """
+
+    service: ClassVar[str]
+    unit = "characters"
+
+    def __init__(self, model: EmbedModel, settings: EmbedSettings, request: LoadRequest, calls: Calls) -> None:
+        if request.max_tokens is not None and not model.mixed:
+            raise InvalidInputError(f"max_tokens cannot be set for {model.name}: it has no such setting")
+        super().__init__(request.options)
+        self.model = model
+        self.settings = settings
+        self.calls = calls
+        self.limits = LIMITS[self.service, model.mixed]
+        self.concurrency = settings.concurrency
+        self.most_texts, self.most_images = self.limits.texts, self.limits.images
+        self._dimension = dimension_of(model, settings.output_dimension)
+        self._most_tokens = request.max_tokens
+        self._usage: Counter[str] = Counter()
+        self._usage_lock = Lock()
+        self._serves = False
+
+    @property
+    def dimension(self) -> int:
+        """Length of every vector."""
+        return self._dimension
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the vectors: model, length, and all that is done to texts and pictures.
+
+        The service is part of it. Neither Cohere nor Amazon promises that their vectors of one model are equal, they
+        cut long texts at other places, and they take pictures of other sizes as they are.
+        """
+        parts = {
+            "service": self.service,
+            "model": self.model.name,
+            "dimension": self._dimension,
+            "truncate": self.settings.truncate,
+            "max_tokens": self._most_tokens,
+            "characters": self.limits.characters,
+            "pictures": [ENCODING, self.limits.image_bytes, self.limits.formats],
+        }
+        digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16)
+        return f"{self.service}-{self.model.name}-{digest.hexdigest()}"
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Longest text that is read whole, in characters; None where only the service can count its tokens.
+
+        Embed 3 reads 512 tokens, Embed 4 and 5 read 128,000; about four characters of English make a token.
+        """
+        return self.limits.characters
+
+    @property
+    def usage(self) -> dict[str, float]:
+        """What the service has counted since the encoder was loaded, all threads together.
+
+        ``requests`` are those answered; the others are named as the service names them, such as ``input_tokens`` and
+        ``images``, and are what it bills.
+        """
+        with self._usage_lock:
+            return dict(self._usage)
+
+    @abstractmethod
+    def _send(self, inputs: Inputs) -> tuple[Any, Mapping[str, float]]:
+        """Send one request; return the rows of its answer, unchecked, and what was billed."""
+
+    def _warn_of_truncation(self, lengths: NDArray[np.int64]) -> None:
+        if self.settings.truncate != "none":
+            super()._warn_of_truncation(lengths)
+
+    def _prepare_texts(self, texts: list[str], role: Role) -> list[str]:
+        most = self.limits.characters
+        if most is None:
+            return texts
+        if self.settings.truncate == "none" and any(len(text) > most for text in texts):
+            raise InputRefusedError(
+                f"{self.calls.service} takes texts of at most {most} characters, got one of {max(map(len, texts))}; "
+                "split it, or set truncate='end' or 'start'"
+            )
+        return [text[-most:] if self.settings.truncate == "start" else text[:most] for text in texts]
+
+    def _embed_texts(self, prepared: list[str], role: Role) -> NDArray[np.float32]:
+        return self._ask(Inputs(role, texts=prepared))
+
+    def _read(self, image: ImageInput) -> Any:
+        try:
+            return self._written(image)
+        except ImageError as error:
+            return error
+
+    def _written(self, image: ImageInput) -> str:
+        """Read one picture and write it as the service takes it; a file that it can take is sent as it is."""
+        rules = ImageRules(self.limits.formats, self.limits.image_bytes)
+        options = self.options.images
+        if isinstance(image, require("PIL.Image", "encoders").Image):
+            return data_uri(read_image(image, options), None, rules)
+        with open_source(image, options) as stream:
+            content = stream.read()
+        return data_uri(read_image(content, options), content, rules)
+
+    def _embed_images(self, prepared: list[str]) -> NDArray[np.float32]:
+        parts = _within(prepared, self.limits.request_bytes)
+        return np.concatenate([self._ask(Inputs("text", images=part)) for part in parts])
+
+    def _ask(self, inputs: Inputs) -> NDArray[np.float32]:
+        try:
+            rows = self.calls(lambda: self._answer(inputs), len(inputs))
+        except InputRefusedError as refusal:
+            self._tell_apart(refusal)
+            raise
+        self._serves = True
+        return rows
+
+    def _answer(self, inputs: Inputs) -> NDArray[np.float32]:
+        embeddings, billed = self._send(inputs)
+        try:
+            rows = np.asarray([] if embeddings is None else embeddings, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise EncoderError(f"{self.calls.service} gave vectors that cannot be read: {error}") from error
+        wanted = (len(inputs), self._dimension)
+        if rows.shape != wanted:
+            raise EncoderError(
+                f"{self.calls.service} gave an answer that cannot be used: vectors of shape {rows.shape} where "
+                f"{wanted} was needed, one for each text or picture, from {self.model.name}"
+            )
+        with self._usage_lock:
+            self._usage.update({"requests": 1, **billed})
+        return rows
+
+    def _tell_apart(self, refusal: InputRefusedError) -> None:
+        """Find out whether the first refusal is of the item or of everything: a wrong id, say, or a wrong setting.
+
+        Otherwise a run that leaves out what is refused would ask for each of a million items, and leave out all.
+        """
+        if self._serves:
+            return
+        try:
+            self.calls(lambda: self._answer(Inputs("text", texts=["a"])), 1)
+        except InputRefusedError as error:
+            raise EncoderUnavailableError(
+                f"{self.calls.service} refuses whatever is sent, so the model or a setting is wrong. {error}"
+            ) from refusal
+        self._serves = True
+
+
+def _within(uris: list[str], most: int) -> Iterator[list[str]]:
+    """Split pictures so that those of one request are not longer together than it may be."""
+    part: list[str] = []
+    length = 0
+    for uri in uris:
+        if part and length + len(uri) > most:
+            yield part
+            part, length = [], 0
+        part.append(uri)
+        length += len(uri)
+    if part:
+        yield part
