@@ -134,6 +134,24 @@ def test_batch_size(clip_folder, batch_size):
         load_encoder(clip_folder, batch_size=batch_size)
 
 
+@pytest.mark.parametrize("setting", ["threads", "readers"])
+@pytest.mark.parametrize("value", [-1, 2.5, True, "8"])
+def test_numbers_of_threads(clip_folder, setting, value):
+    with pytest.raises(InvalidInputError, match=f"{setting} must be a whole number"):
+        load_encoder(clip_folder, **{setting: value})
+
+
+def test_threads_are_those_of_torch(clip_folder):
+    before = torch.get_num_threads()
+    try:
+        load_encoder(clip_folder, threads=before + 1)
+        assert torch.get_num_threads() == before + 1
+        load_encoder(clip_folder)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "int8", "half", torch.int8, 16])
 def test_dtype(clip_folder, dtype):
     with pytest.raises(InvalidInputError, match="dtype must be one of float32, float16, bfloat16"):

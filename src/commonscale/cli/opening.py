@@ -69,7 +69,7 @@ def encoder_for(index: FaissIndex, given: str | None, device: str | None = None)
     recorded = index.notes.get(ENCODER)
     if given is None and recorded is None:
         raise InvalidInputError(f"{index.folder}: does not record its encoder; name it with --encoder NAME_OR_PATH")
-    if given is None and Path(str(recorded)).is_absolute() and not Path(str(recorded)).is_dir():
+    if given is None and Path(str(recorded)).is_absolute() and not Path(str(recorded)).exists():
         raise InvalidInputError(
             f"{index.folder}: was made with the encoder in {recorded}, which is no longer there; "
             f"say where it is with --encoder PATH"
@@ -85,13 +85,13 @@ def encoder_for(index: FaissIndex, given: str | None, device: str | None = None)
 
 
 def load(name_or_path: str, device: str | None = None) -> BatchedEncoder:
-    """Load an encoder by hub id or folder."""
+    """Load an encoder by its name or folder."""
     from commonscale.encoders import load_encoder
 
     return load_encoder(name_or_path, device=device)
 
 
 def encoder_name(name_or_path: str) -> str:
-    """Give what an index records of its encoder: a hub id as it is, a folder as an absolute path."""
+    """Give what an index records of its encoder: a name as it is, a folder or file as an absolute path."""
     path = Path(name_or_path)
-    return str(path.resolve()) if path.is_dir() else name_or_path
+    return str(path.resolve()) if path.exists() else name_or_path

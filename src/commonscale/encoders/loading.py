@@ -11,7 +11,7 @@ from commonscale.core.extras import require
 from commonscale.encoders.batched import BatchedEncoder
 from commonscale.encoders.families import Family, family_named
 from commonscale.encoders.images import ImageOptions
-from commonscale.encoders.options import EncodingOptions
+from commonscale.encoders.options import EncodingOptions, check_whole
 from commonscale.encoders.request import LoadRequest
 from commonscale.encoders.resolving import family_of, locate
 
@@ -30,6 +30,7 @@ def load_encoder(
     allow_urls: bool = False,
     image_options: ImageOptions | None = None,
     readers: int | None = None,
+    threads: int | None = None,
     **settings: Any,
 ) -> BatchedEncoder:
     """Load a vision-language model by the name it is known by, and return its encoder.
@@ -54,6 +55,7 @@ def load_encoder(
         allow_urls: download pictures given as http(s) URLs; short for ``ImageOptions(allow_urls=True)``.
         image_options: how pictures are read: size limits, downloads.
         readers: threads that read pictures while the model computes; None is as many as are useful.
+        threads: threads that torch computes with on the CPU, in the whole process; None leaves them as they are.
         **settings: keywords of the family alone, such as ``api_key`` of a service.
 
     Returns:
@@ -70,6 +72,9 @@ def load_encoder(
     images = image_options or ImageOptions()
     if allow_urls:
         images = replace(images, allow_urls=True)
+    if threads is not None:
+        check_whole("threads", threads, 1)
+        require("torch", "encoders").set_num_threads(threads)
     name, folder = locate(name_or_path)
     request = LoadRequest(
         name,

@@ -27,9 +27,9 @@ class EncodingOptions:
     readers: int | None = None
 
     def __post_init__(self) -> None:
-        _check_whole("batch_size", self.batch_size, 1)
+        check_whole("batch_size", self.batch_size, 1)
         if self.readers is not None:
-            _check_whole("readers", self.readers, 0)
+            check_whole("readers", self.readers, 0)
 
     @property
     def threads(self) -> int:
@@ -37,6 +37,11 @@ class EncodingOptions:
         return min(4, processors()) if self.readers is None else self.readers
 
 
-def _check_whole(name: str, value: object, least: int) -> None:
+def check_whole(name: str, value: object, least: int) -> None:
+    """Check a setting that counts something.
+
+    Raises:
+        InvalidInputError: if it is no whole number, or less than ``least``.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidInputError(f"{name} must be a whole number of at least {least}, got {value!r}")
