@@ -32,9 +32,16 @@ class DualEncoder(BatchedEncoder):
 
     A subclass names the class of transformers. Texts are cut at ``max_tokens``: the smaller of the
     tokenizer's limit and the number of positions of the text tower.
+
+    Attributes:
+        model_class: the class of transformers.
+        text_inputs: what the text tower is given of what the tokenizer makes.
+        image_inputs: what the image tower is given of what the image processor makes.
     """
 
     model_class: ClassVar[str]
+    text_inputs: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "token_type_ids")
+    image_inputs: ClassVar[tuple[str, ...]] = ("pixel_values",)
 
     def __init__(self, checkpoint: Checkpoint, options: EncodingOptions) -> None:
         super().__init__(options)
@@ -73,7 +80,7 @@ class DualEncoder(BatchedEncoder):
         Computed when first asked for (about two seconds per GB of weights) and kept. The device is left out: it
         changes a vector only by rounding. The compute type is in: bfloat16 weights are other weights.
         """
-        return fingerprint_of(self._model, self._tokenizer, self._image_processor, self.max_tokens)
+        return fingerprint_of(self._model, self._tokenizer, self._image_processor, self.max_tokens, self._canonical)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each whole text, the start and end marks included.
@@ -88,28 +95,40 @@ class DualEncoder(BatchedEncoder):
             raise InvalidInputError(f"count_tokens() needs a list of strings, got one: {texts[:60]!r}")
         if not texts:
             return []
-        with TOKENIZER_LOCK:
-            ids = self._tokenizer(list(texts), padding=False, truncation=False, verbose=False)["input_ids"]
+        ids = self._tokenized(list(texts), padding=False, truncation=False, verbose=False)["input_ids"]
         return [len(text_ids) for text_ids in ids]
 
-    def _prepare_texts(self, texts: list[str], role: Role) -> dict[str, Any]:
+    def _canonical(self, text: str) -> str:
+        """Return the form of a text that the tokenizer is to see."""
+        return text
+
+    def _tokenized(self, texts: list[str], **settings: Any) -> Any:
         with TOKENIZER_LOCK:
-            tokens = self._tokenizer(
-                texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
-            )
-        return dict(tokens)
+            return self._tokenizer([self._canonical(text) for text in texts], **settings)
+
+    def _prepare_texts(self, texts: list[str], role: Role) -> dict[str, Any]:
+        tokens = self._tokenized(texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
+        return {name: tokens[name] for name in self.text_inputs if name in tokens}
 
     def _embed_texts(self, prepared: dict[str, Any], role: Role) -> NDArray[Any]:
-        return self._features(self._model.get_text_features, prepared)
+        return self._features(self._text_features, prepared)
 
-    def _prepare_image(self, image: Image) -> Any:
+    def _text_features(self, **inputs: Any) -> Any:
+        return self._model.get_text_features(**inputs)
+
+    def _prepare_image(self, image: Image) -> dict[str, Any]:
         # Said outright, because a picture 1 or 3 pixels high looks like channels-first to a guess.
-        pixels = self._image_processor(images=[image], return_tensors="pt", input_data_format="channels_last")
-        return pixels["pixel_values"][0]
+        made = self._image_processor(images=[image], return_tensors="pt", input_data_format="channels_last")
+        return {name: made[name][0] for name in self.image_inputs}
 
-    def _embed_images(self, prepared: list[Any]) -> NDArray[Any]:
-        values = require("torch", "encoders").stack(prepared).to(self._model.dtype)
-        return self._features(self._model.get_image_features, {"pixel_values": values})
+    def _embed_images(self, prepared: list[dict[str, Any]]) -> NDArray[Any]:
+        torch = require("torch", "encoders")
+        inputs = {name: torch.stack([picture[name] for picture in prepared]) for name in self.image_inputs}
+        inputs["pixel_values"] = inputs["pixel_values"].to(self._model.dtype)
+        return self._features(self._image_features, inputs)
+
+    def _image_features(self, **inputs: Any) -> Any:
+        return self._model.get_image_features(**inputs)
 
     def _features(self, method: Any, inputs: dict[str, Any]) -> NDArray[Any]:
         torch = require("torch", "encoders")

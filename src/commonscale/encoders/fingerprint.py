@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from commonscale.core.extras import require
@@ -33,7 +33,9 @@ PROBES = (
 )
 
 
-def fingerprint_of(model: Any, tokenizer: Any, image_processor: Any, max_tokens: int) -> str:
+def fingerprint_of(
+    model: Any, tokenizer: Any, image_processor: Any, max_tokens: int, canonical: Callable[[str], str] = str
+) -> str:
     """Hash everything that decides a vector.
 
     Weights enter with shape, type and bytes, in the type they are computed in, so a bfloat16 encoder has
@@ -47,6 +49,7 @@ def fingerprint_of(model: Any, tokenizer: Any, image_processor: Any, max_tokens:
         tokenizer: a transformers tokenizer.
         image_processor: a transformers image processor.
         max_tokens: where texts are cut.
+        canonical: what is done to a text before it is tokenized.
 
     Returns:
         ``"<model type>-<32 hex digits>"``, a 128-bit BLAKE2b digest: equal on every machine.
@@ -54,7 +57,7 @@ def fingerprint_of(model: Any, tokenizer: Any, image_processor: Any, max_tokens:
     parts = {
         "model_type": model.config.model_type,
         "weights": digest_of_weights(model.state_dict()),
-        "tokenizer": _digest_of_tokenizer(tokenizer),
+        "tokenizer": _digest_of_tokenizer(tokenizer, canonical),
         "max_tokens": max_tokens,
         "pixels": pixel_settings(image_processor.to_dict()),
     }
@@ -95,9 +98,9 @@ def digest_of_weights(state: Mapping[str, Any]) -> str:
     return _digest(_as_bytes(sorted(tensors)))
 
 
-def _digest_of_tokenizer(tokenizer: Any) -> str:
+def _digest_of_tokenizer(tokenizer: Any, canonical: Callable[[str], str]) -> str:
     with TOKENIZER_LOCK:
-        probes = [tokenizer(text, verbose=False)["input_ids"] for text in PROBES]
+        probes = [tokenizer(canonical(text), verbose=False)["input_ids"] for text in PROBES]
         vocabulary = tokenizer.get_vocab()
     return _digest(_as_bytes([vocabulary, probes]))
 
