@@ -1,0 +1,195 @@
+"""Embedding on Ray Data: partitions go to a pool of actors, each of which has its own encoder and writes its parts."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from commonscale.core import errors
+from commonscale.core.concurrency import processors
+from commonscale.core.errors import CommonscaleError, EncoderError, EncoderMismatchError
+from commonscale.core.extras import require
+from commonscale.embedding.embedder import PartitionEmbedder
+from commonscale.embedding.execution import Identity, Task
+from commonscale.embedding.partitions import Partition, Planned
+from commonscale.embedding.settings import RaySettings
+
+if TYPE_CHECKING:
+    from commonscale.encoders import Encoder
+
+EXTRA = "ray"
+
+
+class RayExecution:
+    """A pool of actors on a Ray cluster.
+
+    Ray restarts an actor that dies and gives its partition to another; a part that was written stays. A cluster that is
+    connected already is used as it is and left running.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Encoder],
+        folder: Path,
+        settings: RaySettings,
+        stop: Callable[[], bool],
+        advance: Callable[[int], object],
+    ) -> None:
+        self._make = make
+        self._folder = folder
+        self._settings = settings
+        self._stop = stop
+        self._advance = advance
+        self._closing = ExitStack()
+        self._identity: Identity | None = None
+
+    def __enter__(self) -> RayExecution:
+        require("ray.data", EXTRA)
+        self._closing.enter_context(_cluster(self._settings))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closing.close()
+
+    @property
+    def _resources(self) -> dict[str, float]:
+        cpus = self._settings.num_cpus
+        if cpus is None:
+            local = self._settings.address == "local"
+            cpus = max(1, processors() // self._settings.workers) if local else 1
+        return {"num_cpus": cpus, "num_gpus": self._settings.num_gpus}
+
+    def identity(self) -> Identity:
+        """Ask a worker what vectors the encoder makes: this machine may have no room for it, or no GPU."""
+        ray = require("ray", EXTRA)
+        # One call a process, so that the memory of the encoder is free again afterwards.
+        ask = ray.remote(max_calls=1, **self._resources)(_describe)
+        answer = ray.get(ask.remote(self._make))
+        _raise_told(answer)
+        self._identity = Identity(answer["fingerprint"], answer["dimension"])
+        return self._identity
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Planned]:
+        """Embed partitions, telling of each whose part has been written; ends early when it is to stop."""
+        data, identity = require("ray.data", EXTRA), self._identity or self.identity()
+        planned: dict[str, Planned] = {}
+        rows = []
+        for partition, previous in tasks:
+            planned[partition.planned.slot] = partition.planned
+            rows.append({"partition": partition.dumps(), "previous": str(previous or "")})
+        with _quiet(data):
+            dataset = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+                _Worker,
+                batch_size=1,
+                compute=data.ActorPoolStrategy(size=self._settings.workers),
+                fn_constructor_args=(self._make, str(self._folder), identity),
+                **self._resources,
+            )
+            for answer in dataset.iter_batches(batch_size=None, batch_format="numpy"):
+                for slot, message, kind in zip(answer["slot"], answer["message"], answer["kind"], strict=True):
+                    _raise_told({"message": str(message), "kind": str(kind)})
+                    done = planned[str(slot)]
+                    self._advance(done.items)
+                    yield done
+                if self._stop():
+                    return
+
+
+class _Worker:
+    """An actor: loads the encoder once, then embeds one partition after the other."""
+
+    def __init__(self, make: Callable[[], Encoder], folder: str, expected: Identity) -> None:
+        self._trouble: dict[str, Any] = {}
+        try:
+            encoder = make()
+            found = Identity(encoder.fingerprint, encoder.dimension)
+            if found != Identity(*expected):
+                raise EncoderMismatchError(
+                    f"the encoder of a worker ({found.fingerprint}) is another one than that of the first "
+                    f"({expected[0]}); give all machines of the cluster the same files and versions"
+                )
+            self._embedder = PartitionEmbedder(encoder, Path(folder))
+        except CommonscaleError as error:
+            # Told by the first partition: Ray would try to start the actor again and again.
+            self._trouble = _told(error)
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Embed a batch of one partition, and say which one, or what is wrong."""
+        partition = Partition.loads(str(batch["partition"][0]))
+        previous = str(batch["previous"][0])
+        answer = {"message": "", "kind": "", **self._trouble}
+        if not self._trouble:
+            try:
+                self._embedder.embed(partition, Path(previous) if previous else None)
+            except CommonscaleError as error:
+                answer = _told(error)
+        return {name: np.array([value]) for name, value in {"slot": partition.planned.slot, **answer}.items()}
+
+
+def _describe(make: Callable[[], Encoder]) -> dict[str, Any]:
+    try:
+        encoder = make()
+        return {"fingerprint": encoder.fingerprint, "dimension": encoder.dimension, "message": "", "kind": ""}
+    except CommonscaleError as error:
+        return _told(error)
+
+
+def _told(error: CommonscaleError) -> dict[str, Any]:
+    """Make an error something that can be sent: Ray would wrap it, and bury what is to be done about it."""
+    return {"message": str(error), "kind": type(error).__name__}
+
+
+def _raise_told(answer: Mapping[str, Any]) -> None:
+    if not answer["kind"]:
+        return
+    kind = getattr(errors, answer["kind"], EncoderError)
+    try:
+        error = kind(answer["message"])
+    except TypeError:  # an error with arguments of its own, such as MissingExtraError
+        error = EncoderError(answer["message"])
+    raise error
+
+
+@contextmanager
+def _cluster(settings: RaySettings) -> Iterator[None]:
+    """Connect to a cluster, or start a local one; leave it, or stop it, afterwards."""
+    ray = require("ray", EXTRA)
+    if ray.is_initialized():
+        yield
+        return
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if settings.address == "local":
+        # A cluster of our own tells nobody of itself, unless its user has said so.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        count = max(processors(), settings.workers)
+        ray.init(address="local", num_cpus=count, include_dashboard=False, **quiet)
+    else:
+        ray.init(address=settings.address, **quiet)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _quiet(data: Any) -> Iterator[None]:
+    """Keep Ray Data's own bars and reports off stderr, where ours are."""
+    context = data.DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with data.DataContext.current(context):
+            yield
+    finally:
+        logger.setLevel(level)
