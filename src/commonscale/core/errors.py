@@ -24,6 +24,7 @@
     ├── DegenerateStatisticsWarning             zero variance, or a modality without documents
     ├── TruncationWarning                       texts were cut at the encoder's limit, with a count
     ├── SkippedImageWarning                     pictures that could not be read were left out, with reasons
+    ├── CacheWarning                            vectors could not be kept in a cache
     └── MissingModalityWarning                  a modality whose store failed is missing from a ranking
 
 Each message says what was given, what was needed and what to do.
@@ -149,6 +150,10 @@ class TruncationWarning(CommonscaleWarning):
 
 class SkippedImageWarning(CommonscaleWarning):
     """Pictures that could not be read have been left out."""
+
+
+class CacheWarning(CommonscaleWarning):
+    """New vectors could not be kept in a cache; they were given nevertheless."""
 
 
 class MissingModalityWarning(CommonscaleWarning):
