@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from commonscale.cli.plan import Plan
-from commonscale.cli.texts import Chunker, decode
 from commonscale.core.types import IMAGE, Vector
 from commonscale.embedding.scan import FoundFile, Unreadable, file_facts, sha256_of
+from commonscale.embedding.texts import Chunker, decode
 from commonscale.index import Document, FaissIndex
 
 if TYPE_CHECKING:

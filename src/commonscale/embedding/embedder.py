@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from commonscale.cli.texts import Chunker
 from commonscale.core.types import IMAGE, Modality, Vector
 from commonscale.embedding.folder_entries import folder_entries, known_files
 from commonscale.embedding.items import Entry, Item
@@ -20,6 +19,7 @@ from commonscale.embedding.part_file import PartHeader, read_batches, read_heade
 from commonscale.embedding.partitions import FilesWork, Partition
 from commonscale.embedding.records import ShardBatch, ShardFailure
 from commonscale.embedding.reporting import batch_size_of, embed_reporting
+from commonscale.embedding.texts import Chunker
 
 if TYPE_CHECKING:
     from commonscale.encoders import Encoder

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from commonscale.cli.texts import Chunker, decode
 from commonscale.core.types import IMAGE
 from commonscale.embedding.items import Entry, Item, passages
 from commonscale.embedding.partitions import FilesWork
 from commonscale.embedding.records import ShardFailure
 from commonscale.embedding.scan import FoundFile, file_facts, sha256_of
+from commonscale.embedding.texts import Chunker, decode
 
 Known = Mapping[str, "list[Item]"]
 """What an earlier run embedded, by file."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from commonscale.cli.texts import Chunker
 from commonscale.core.types import TEXT, Modality, Vector
 from commonscale.embedding.records import ShardFailure
+from commonscale.embedding.texts import Chunker
 
 
 @dataclass(frozen=True, slots=True, eq=False)

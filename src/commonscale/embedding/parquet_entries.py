@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from commonscale.cli.texts import Chunker
 from commonscale.core.types import IMAGE, TEXT
 from commonscale.embedding.items import Entry, Item, passages
 from commonscale.embedding.parquet_rows import RowReader
 from commonscale.embedding.partitions import RowsWork
 from commonscale.embedding.records import ShardFailure
+from commonscale.embedding.texts import Chunker
 
 
 def parquet_entries(work: RowsWork, chunker: Chunker | None, reader: RowReader) -> Iterator[Entry]:

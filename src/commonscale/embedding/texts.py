@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from commonscale.core.extras import require
 
@@ -41,18 +42,15 @@ class Chunker:
     """
 
     def __init__(self, count_tokens: Callable[[Sequence[str]], list[int]], max_tokens: int | None) -> None:
-        """Prepare the splitters.
+        """Set the limit; what splits is made when a text is over it.
 
         Args:
             count_tokens: counts the tokens of each whole text.
             max_tokens: the most that a passage may have; None leaves texts whole.
         """
-        splitters = require("semantic_text_splitter", "cli")
         self._count = count_tokens
         self._limit = max_tokens
-        if max_tokens is not None:
-            self._plain = splitters.TextSplitter.from_callback(self._size, max_tokens)
-            self._markdown = splitters.MarkdownSplitter.from_callback(self._size, max_tokens)
+        self._splitters: dict[str, Any] = {}
 
     def chunks(self, text: str, path: Path) -> list[str]:
         """Cut one text.
@@ -67,8 +65,14 @@ class Chunker:
         whole = text.strip()
         if self._limit is None or self._size(whole) <= self._limit:
             return [whole]
-        splitter = self._markdown if path.suffix.lower() in _MARKDOWN else self._plain
+        splitter = self._splitter("MarkdownSplitter" if path.suffix.lower() in _MARKDOWN else "TextSplitter")
         return [chunk for chunk in splitter.chunks(whole) if chunk.strip()]
+
+    def _splitter(self, kind: str) -> Any:
+        if kind not in self._splitters:
+            splitters = require("semantic_text_splitter", "cli")
+            self._splitters[kind] = getattr(splitters, kind).from_callback(self._size, self._limit)
+        return self._splitters[kind]
 
     def _size(self, text: str) -> int:
         return self._count([text])[0]
