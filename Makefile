@@ -13,8 +13,10 @@ RUNNABLE := $(VENV)/.runnable
 INSTALLED := $(VENV)/.installed
 MILVUS_VENV ?= $(VENV)-milvus
 MILVUS_INSTALLED := $(MILVUS_VENV)/.installed
+OPEN_CLIP_VENV ?= $(VENV)-open-clip
+OPEN_CLIP_INSTALLED := $(OPEN_CLIP_VENV)/.installed
 
-.PHONY: demo test test-milvus test-unit test-oldest lint format bench clean help
+.PHONY: demo test test-milvus test-open-clip test-unit test-oldest lint format bench clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
@@ -36,6 +38,12 @@ $(MILVUS_INSTALLED): pyproject.toml constraints.txt
 	$(MILVUS_VENV)/bin/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[test-langchain-milvus]'
 	@touch $@
 
+$(OPEN_CLIP_INSTALLED): pyproject.toml constraints.txt
+	@echo "== Installing OpenCLIP, which wants torchvision, into $(OPEN_CLIP_VENV) (once)"
+	$(PYTHON) -m venv $(OPEN_CLIP_VENV)
+	$(OPEN_CLIP_VENV)/bin/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[test-open-clip]'
+	@touch $@
+
 demo: $(RUNNABLE)
 	@echo "== Running the demo: a drawn world, calibrated from unlabeled questions"
 	$(VENV)/bin/commonscale demo
@@ -51,11 +59,16 @@ test: lint
 	@echo "== Tests (pytest)"
 	$(PY) -m pytest
 	@$(MAKE) --no-print-directory test-milvus
+	@$(MAKE) --no-print-directory test-open-clip
 
 test-milvus: $(MILVUS_INSTALLED)
 	@echo "== Tests of LangChain's Milvus store (pytest)"
 	$(MILVUS_VENV)/bin/python -m pytest tests/integrations/stores/test_milvus_langchain.py \
 		tests/integrations/stores/test_behaviour.py -k "langchain-milvus or test_milvus_langchain"
+
+test-open-clip: $(OPEN_CLIP_INSTALLED)
+	@echo "== Tests of OpenCLIP (pytest)"
+	$(OPEN_CLIP_VENV)/bin/python -m pytest tests/integrations/encoders/test_open_clip.py
 
 test-unit: $(INSTALLED)
 	$(PY) -m pytest tests/unit
@@ -75,4 +88,4 @@ bench: $(INSTALLED)
 	$(PY) benchmarks/calibration.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(MILVUS_VENV)
+	rm -rf $(VENV) $(VENV)-oldest $(MILVUS_VENV) $(OPEN_CLIP_VENV)

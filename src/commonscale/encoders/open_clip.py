@@ -15,7 +15,8 @@ name says ``hf-hub:``, or ``family="OpenCLIP"`` is given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from commonscale.core.extras import require
 from commonscale.encoders.base import Role
 from commonscale.encoders.batched import BatchedEncoder
 from commonscale.encoders.checkpoint import choose_device, choose_dtype, explained
+from commonscale.encoders.fingerprint import PROBES, digest_of_weights, fingerprint_from
 from commonscale.encoders.open_clip_source import EXTRA, Source, find
 from commonscale.encoders.open_clip_tokens import OpenCLIPTokens
 from commonscale.encoders.request import LoadRequest
@@ -36,6 +38,11 @@ if TYPE_CHECKING:
 # Everything in one type, as the other families compute; open_clip's "fp16" leaves parts in float32 and does not
 # work with every tower.
 _PRECISIONS = {"float32": "fp32", "float16": "pure_fp16", "bfloat16": "pure_bf16"}
+# What a tower's config says of training, of files, and of tokens and pixels, which are looked at themselves.
+_NOT_ARCHITECTURE = frozenset(
+    {"hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "hf_model_name", "hf_model_pretrained", "image_size"}
+    | {"timm_model_pretrained", "timm_drop", "timm_drop_path", "patch_dropout", "output_tokens"}
+)
 
 
 class OpenCLIPEncoder(BatchedEncoder):
@@ -52,7 +59,11 @@ class OpenCLIPEncoder(BatchedEncoder):
         self.dtype = choose_dtype(request.dtype)
         with explained(source.name, "the weights"):
             model, self._transform = open_clip.create_model_from_pretrained(
-                source.model, precision=_PRECISIONS[self.dtype], device=self.device, weights_only=True, **source.settings
+                source.model,
+                precision=_PRECISIONS[self.dtype],
+                device=self.device,
+                weights_only=True,
+                **source.settings,
             )
         self._model = model.eval().requires_grad_(False)
         with explained(source.name, "the tokenizer"):
@@ -72,6 +83,23 @@ class OpenCLIPEncoder(BatchedEncoder):
     def max_tokens(self) -> int:
         """Longest text that is read whole, in the tokens that :meth:`count_tokens` counts."""
         return self._tokens.limit
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of the vectors: weights, compute type, shape of the towers, tokenizer, text limit, image settings.
+
+        The same whether the weights came from the hub, by a tag or from a folder. Computed when first asked for.
+        """
+        text_model = getattr(getattr(self._model, "text", None), "config", None)
+        parts = {
+            "weights": digest_of_weights(self._model.state_dict()),
+            "towers": {**_architecture(self.source.config), "text_model": getattr(text_model, "model_type", "")},
+            "vocabulary": self._tokens.vocabulary(),
+            "probes": self._tokens(list(PROBES)).tolist(),
+            "max_tokens": self.max_tokens,
+            "pixels": self._model.visual.preprocess_cfg,
+        }
+        return fingerprint_from("open_clip", parts)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each whole text, the marks at its ends included.
@@ -106,6 +134,23 @@ class OpenCLIPEncoder(BatchedEncoder):
 def _as_array(features: Any) -> NDArray[Any]:
     array: NDArray[Any] = features.float().cpu().numpy()
     return array
+
+
+def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what weights alone do not tell, such as the number of heads, where it is not open_clip's default.
+
+    Configs differ in which defaults they spell out, and newer versions add settings.
+    """
+    open_clip = require("open_clip", EXTRA)
+    found: dict[str, Any] = {"quick_gelu": bool(config.get("quick_gelu"))}
+    for name, kind in (("vision_cfg", open_clip.CLIPVisionCfg), ("text_cfg", open_clip.CLIPTextCfg)):
+        usual = {field.name: field.default for field in fields(kind)}
+        found[name] = {
+            key: value
+            for key, value in config[name].items()
+            if key not in _NOT_ARCHITECTURE and value != usual.get(key)
+        }
+    return found
 
 
 def load(request: LoadRequest) -> OpenCLIPEncoder:

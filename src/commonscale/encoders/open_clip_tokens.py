@@ -83,7 +83,9 @@ class OpenCLIPTokens:
                 return [[start, *tokenizer.encode(text), end] for text in texts]
             cleaned = [tokenizer.clean_fn(text) for text in texts]
             plain = not self._is_clips
-            found = inner(cleaned, add_special_tokens=plain, padding=False, truncation=False, verbose=False)["input_ids"]
+            found = inner(cleaned, add_special_tokens=plain, padding=False, truncation=False, verbose=False)[
+                "input_ids"
+            ]
         return [list(ids) if plain else [*ids, *[0] * _CLIPS_MARKS] for ids in found]
 
     def vocabulary(self) -> dict[str, int]:
