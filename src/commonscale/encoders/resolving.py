@@ -53,6 +53,16 @@ def family_of(request: LoadRequest) -> Family:
     for family in FAMILIES:
         if any(_holds(request, pattern) for pattern in family.files):
             return family
+    try:
+        return _family_of_config(request)
+    except (EncoderError, InvalidInputError):
+        for family in FAMILIES:
+            if any(_holds(request, pattern) for pattern in family.other_files):
+                return family
+        raise
+
+
+def _family_of_config(request: LoadRequest) -> Family:
     model_type = _model_type(request)
     for family in FAMILIES:
         if model_type in family.model_types:
