@@ -52,7 +52,8 @@ def index(
     Reads jpg, jpeg, png, gif, webp, bmp, tif, tiff and txt, md, markdown files, in all subfolders; hidden files
     are passed over, symbolic links are not followed. Texts are UTF-8 (or UTF-16 with a byte order mark); long
     ones are cut into passages that the encoder reads whole. A document's id is its path relative to FOLDER,
-    with #1, #2, ... for the passages of a long text.
+    with #1, #2, ... for the passages of a long text. If FOLDER holds what the embed command wrote, that is loaded
+    instead, and nothing is embedded.
 
     Run it again at any time: only files that are new or whose content has changed are embedded, and files that
     have vanished are removed. Ctrl-C saves what is done; the same command then goes on from there.
@@ -65,6 +66,55 @@ def index(
     from commonscale.cli.index_command import index_folder
 
     code = index_folder(folder, out, encoder, device)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command("embed")
+@command
+def embed(
+    corpus: Annotated[Path, typer.Argument(metavar="INPUT", exists=True, help="A folder, or Parquet files.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Where the shards are kept.")],
+    encoder: Annotated[str, typer.Option("--encoder", metavar="NAME_OR_PATH", help="Hub id or folder of the encoder.")],
+    device: Device = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, metavar="N", help="Items per forward pass.")] = None,
+    partition_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Files or rows per part; default 1000, or as begun.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Several are actors on Ray.")] = 1,
+    ray: Annotated[
+        str | None, typer.Option("--ray", metavar="ADDRESS", help="A Ray cluster: local, auto, or host:port.")
+    ] = None,
+    num_gpus: Annotated[float, typer.Option(min=0, metavar="N", help="GPUs of each worker on Ray.")] = 0,
+    text_column: Annotated[str | None, typer.Option(metavar="NAME", help="Texts in Parquet. Default: text.")] = None,
+    image_column: Annotated[str | None, typer.Option(metavar="NAME", help="Pictures. Default: image.")] = None,
+    id_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Ids. Default: id, else file and row number.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Keep vectors here, for other corpora too.")
+    ] = None,
+) -> None:
+    """Embed a large corpus into Parquet files, which index, calibrate and the vector stores load.
+
+    INPUT is a folder of pictures and texts, read as index does; or a Parquet file, or a folder of them, with a column
+    of texts, one of pictures (bytes, a struct of bytes and path, or a path relative to the file) or both. Other columns
+    become metadata.
+
+    Run it again at any time, also after a crash: parts that are written are kept, and only those are embedded whose
+    files are new or have changed. Memory does not grow with the corpus. Items that cannot be embedded are listed at
+    the end with the reason; all others are embedded.
+
+    Exit codes: 0 all embedded; 1 error, nothing written is lost; 2 wrong usage; 3 some items were not embedded; 130
+    interrupted.
+    """
+    from commonscale.cli.embed_command import Settings
+    from commonscale.cli.embed_command import embed as run
+
+    columns = (id_column, text_column, image_column)
+    code = run(
+        corpus, out, encoder, Settings(device, batch_size, partition_size, workers, ray, num_gpus, *columns, cache)
+    )
     if code:
         raise typer.Exit(code)
 

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from commonscale.cli.console import output, say, warn
-from commonscale.cli.opening import CALIBRATION, encoder_for, open_filled_index
+from commonscale.cli.opening import CALIBRATION, encoder_for, has_index, open_filled_index
 from commonscale.cli.questions import read_questions
 from commonscale.core.calibration import Calibration
 from commonscale.core.search import JointSearch
-from commonscale.core.types import Question
+from commonscale.core.types import Modality, Question
+from commonscale.embedding.manifest import has_shards
 from commonscale.embedding.scan import sha256_of
 from commonscale.index import FaissIndex
+
+if TYPE_CHECKING:
+    from commonscale.encoders import BatchedEncoder
 
 FILE = "calibration.json"
 
 
 def calibrate(directory: Path, questions_file: Path, encoder: str | None, device: str | None) -> None:
-    """Calibrate an index and write ``calibration.json`` beside it.
+    """Calibrate an index, or shards of embeddings, and write ``calibration.json`` beside it.
 
     Args:
-        directory: the index.
+        directory: the index, or shards of embeddings.
         questions_file: see ``read_questions``.
         encoder: where the encoder is now, if it has moved.
         device: as for ``load_encoder``.
@@ -31,28 +37,56 @@ def calibrate(directory: Path, questions_file: Path, encoder: str | None, device
         CommonscaleError: if the index, the questions or the encoder cannot be used; nothing is then written.
     """
     texts = read_questions(questions_file)
+    if has_shards(directory) and not has_index(directory):
+        counts, calibration = _of_shards(directory, texts, encoder, device)
+    else:
+        counts, calibration = _of_index(directory, texts, encoder, device)
+    _print(counts, calibration)
+    say(f"Wrote {directory / FILE}.")
+
+
+def _of_index(
+    directory: Path, texts: list[str], encoder: str | None, device: str | None
+) -> tuple[dict[Modality, int], Calibration]:
     index = open_filled_index(directory)
     with index.exclusive():
-        model = encoder_for(index, encoder, device)
-        say(f"Embedding {len(texts)} questions ...")
-        questions = [Question(text, vector) for text, vector in zip(texts, model.encode_questions(texts), strict=True)]
+        questions = _embedded(texts, encoder_for(index, encoder, device))
         calibration = JointSearch(index.sources(), provenance=index.provenance()).calibrate(questions)
         calibration.save(directory / FILE)
         note = {"sha256": sha256_of(directory / FILE), "index": index.content_hash, "documents": len(index)}
         index.set_note(CALIBRATION, note)
         index.save()
-    _print(index, calibration)
-    say(f"Wrote {directory / FILE}.")
+    return {modality: len(index.documents(modality)) for modality in index.modalities}, calibration
 
 
-def _print(index: FaissIndex, calibration: Calibration) -> None:
+def _of_shards(
+    directory: Path, texts: list[str], encoder: str | None, device: str | None
+) -> tuple[dict[Modality, int], Calibration]:
+    """Calibrate on shards as they are; memory holds one batch of them."""
+    from commonscale.cli.shards import encoder_of, shards_to_calibrate
+    from commonscale.embedding import ShardSource
+
+    shards = shards_to_calibrate(directory)
+    questions = _embedded(texts, encoder_of(shards, encoder, device))
+    search = JointSearch(ShardSource.all_of(shards), provenance=ShardSource.provenance(shards))
+    calibration = search.calibrate(questions)
+    calibration.save(directory / FILE)
+    return shards.counts, calibration
+
+
+def _embedded(texts: list[str], model: BatchedEncoder) -> list[Question]:
+    say(f"Embedding {len(texts)} questions ...")
+    return [Question(text, vector) for text, vector in zip(texts, model.encode_questions(texts), strict=True)]
+
+
+def _print(counts: Mapping[Modality, int], calibration: Calibration) -> None:
     table = Table(title=f"Best cosine of {calibration.questions} questions", title_justify="left")
     for name in ("modality", "documents", "mean", "std", "standard error", "count"):
         table.add_column(name, justify="left" if name == "modality" else "right")
     for modality, entry in calibration.modalities.items():
         numbers = entry.statistics
         figures = [f"{value:.4f}" for value in (numbers.mean, numbers.std, numbers.standard_error)]
-        table.add_row(modality, str(len(index.documents(modality))), *figures, str(numbers.count))
+        table.add_row(modality, str(counts[modality]), *figures, str(numbers.count))
     output().print(table)
 
 

@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING
 from commonscale.cli.console import printable, say
 from commonscale.cli.indexing import Done, FolderIndexer, tidy
 from commonscale.cli.interrupt import Interrupt
-from commonscale.cli.opening import ENCODER, FOLDER, encoder_for, encoder_name, has_index, load, open_index
+from commonscale.cli.opening import (
+    ENCODER,
+    FOLDER,
+    check_folder,
+    encoder_for,
+    encoder_name,
+    has_index,
+    load,
+    open_index,
+)
 from commonscale.cli.plan import Plan, make_plan
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
+from commonscale.embedding.manifest import has_shards
 from commonscale.embedding.scan import Scan, Unreadable, scan
 from commonscale.index import FaissIndex
 
@@ -26,7 +36,7 @@ def index_folder(folder: Path, out: Path, encoder: str | None, device: str | Non
     """Make or update the index of a folder.
 
     Args:
-        folder: pictures and texts.
+        folder: pictures and texts, or shards of embeddings.
         out: where the index is kept.
         encoder: hub id or folder; may be None if the index exists.
         device: as for ``load_encoder``.
@@ -38,6 +48,10 @@ def index_folder(folder: Path, out: Path, encoder: str | None, device: str | Non
         CommonscaleError: if the index cannot be made or updated; what was saved before stays.
     """
     root = folder.resolve()
+    if has_shards(root):
+        from commonscale.cli.shards import index_shards
+
+        return index_shards(folder, out, encoder, device)
     found = scan(root, skip=out)
     if not found.files and not found.unreadable:
         others = f"; files of other types: {printable(found.describe_others())}" if found.others else ""
@@ -71,12 +85,7 @@ def _open(out: Path, root: Path, encoder: str | None, device: str | None) -> tup
         model = load(encoder, device)
         return FaissIndex.create(out, model.dimension, encoder_fingerprint=model.fingerprint), model
     index = open_index(out)
-    recorded = index.notes.get(FOLDER)
-    # A folder that is gone has been moved here; one that is still there is another collection.
-    if recorded is not None and Path(recorded) != root and Path(recorded).is_dir():
-        raise InvalidInputError(
-            f"{out}: is the index of {recorded}, not of {root}; choose another folder with --out, or name the first one"
-        )
+    check_folder(index, root)
     another = encoder is not None and encoder_name(encoder) != index.notes.get(ENCODER)
     return index, encoder_for(index, encoder, device) if another else None
 

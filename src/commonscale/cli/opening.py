@@ -54,6 +54,22 @@ def open_filled_index(directory: Path, *, mmap: bool = False) -> FaissIndex:
     return index
 
 
+def check_folder(index: FaissIndex, root: Path) -> None:
+    """Refuse to fill an index from another folder than the one that it is of.
+
+    A folder that is gone has been moved here; one that is still there is another collection.
+
+    Raises:
+        InvalidInputError: if it is another one, naming both.
+    """
+    recorded = index.notes.get(FOLDER)
+    if recorded is not None and Path(recorded) != root and Path(recorded).is_dir():
+        raise InvalidInputError(
+            f"{index.folder}: is the index of {recorded}, not of {root}; choose another folder with --out, or name the "
+            f"first one"
+        )
+
+
 def encoder_for(index: FaissIndex, given: str | None, device: str | None = None) -> BatchedEncoder:
     """Load the encoder that an index was made with.
 

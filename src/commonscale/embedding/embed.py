@@ -54,6 +54,7 @@ def embed_corpus(
     encoder: EncoderInput,
     *,
     encoder_options: Mapping[str, Any] | None = None,
+    cache: str | os.PathLike[str] | None = None,
     partition_size: int | None = None,
     id_column: str | None = None,
     text_column: str | None = None,
@@ -76,6 +77,7 @@ def embed_corpus(
         encoder: an encoder, a hub id or folder for ``load_encoder``, or a function that makes one. With Ray it must be
             one of the latter two, as every worker makes its own.
         encoder_options: further arguments of ``load_encoder``, if the encoder is given by name.
+        cache: a folder where a ``CachedEncoder`` keeps vectors for other corpora and folders; on a local disk.
         partition_size: files (on average) or rows in a partition, 1000 by default; fixed by the first run.
         id_column: column of Parquet files with the documents' ids; by default ``"id"``, else file and row number.
         text_column: column with texts; by default ``"text"``.
@@ -102,7 +104,7 @@ def embed_corpus(
         MissingExtraError: if pyarrow, or for workers Ray, is not installed.
     """
     target = Path(out).resolve()
-    choice = choose(encoder, encoder_options)
+    choice = choose(encoder, encoder_options, cache)
     columns = {"id": id_column, "text": text_column, "image": image_column}
     recorded = read_manifest(target) if has_shards(target) else None
     before = None if recorded is None else recorded.corpus

@@ -31,16 +31,26 @@ class EncoderChoice:
     portable: bool
 
 
-def choose(encoder: EncoderInput, options: Mapping[str, Any] | None) -> EncoderChoice:
+def choose(
+    encoder: EncoderInput, options: Mapping[str, Any] | None, cache: str | os.PathLike[str] | None = None
+) -> EncoderChoice:
     """Tell what a caller gave.
 
     Args:
         encoder: an encoder; a hub id or folder for ``load_encoder``; or a function without arguments that makes one.
         options: further arguments of ``load_encoder``.
+        cache: folder of a ``CachedEncoder`` around it; None for none.
 
     Raises:
         InvalidInputError: if it is none of these, or options come without a name.
     """
+    chosen = _choose(encoder, options)
+    if cache is None:
+        return chosen
+    return EncoderChoice(chosen.name, _Cached(chosen.make, os.fspath(cache)), chosen.portable)
+
+
+def _choose(encoder: EncoderInput, options: Mapping[str, Any] | None) -> EncoderChoice:
     if isinstance(encoder, (str, os.PathLike)):
         return EncoderChoice(recorded_name(os.fspath(encoder)), _Named(os.fspath(encoder), dict(options or {})), True)
     if options:
@@ -71,3 +81,16 @@ class _Named:
         from commonscale.encoders import load_encoder
 
         return load_encoder(self.name, **self.options)
+
+
+@dataclass(frozen=True)
+class _Cached:
+    """Makes an encoder that remembers its vectors on disk."""
+
+    make: Callable[[], Encoder]
+    folder: str
+
+    def __call__(self) -> Encoder:
+        from commonscale.encoders.cache import CachedEncoder
+
+        return CachedEncoder(self.make(), self.folder)

@@ -31,8 +31,9 @@ class Reported(NamedTuple):
 
 
 def batch_size_of(encoder: Encoder) -> int:
-    """Give the encoder's own batch size; 32 if it has none."""
-    return int(getattr(getattr(encoder, "options", None), "batch_size", _BATCH))
+    """Give the encoder's own batch size, or that of the one that it wraps; 32 if there is none."""
+    options = getattr(encoder, "options", None) or getattr(getattr(encoder, "encoder", None), "options", None)
+    return int(getattr(options, "batch_size", _BATCH))
 
 
 def embed_reporting(encoder: Encoder, pictures: bool, contents: Sequence[Any]) -> Reported:
