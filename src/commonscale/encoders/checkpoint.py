@@ -36,10 +36,14 @@ class Checkpoint:
     max_tokens: int | None = None
     hub: Mapping[str, Any] = field(default_factory=dict)
 
-    def load_model(self, class_name: str) -> Any:
+    def load_model(self, class_name: str, state: Mapping[str, Any] | None = None) -> Any:
         """Load a model class of transformers with all of its weights, ready for inference.
 
         Safetensors are preferred; a pickled checkpoint is read with ``weights_only``, which runs no code.
+
+        Args:
+            class_name: the class.
+            state: weights by name, in place of the checkpoint's own files.
 
         Raises:
             EncoderError: if it cannot be loaded, or if weights are missing or of another shape:
@@ -49,8 +53,9 @@ class Checkpoint:
         model_class = getattr(require("transformers", "encoders"), class_name)
         with self._explained("the weights"), _quiet_loading():
             model, report = model_class.from_pretrained(
-                self.name,
+                self.name if state is None else None,
                 config=self.config,
+                state_dict=state,
                 dtype=getattr(torch, self.dtype),
                 weights_only=True,
                 output_loading_info=True,

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # A tokenizer without a limit of its own says 1e30.
 _ABSURD_LIMIT = 1_000_000
 
+# What CLIP's tokenizer says by itself, also beside models that were given more positions, such as Long-CLIP.
+_CLIP_TOKENS = 77
+
 # RoBERTa and its kin number positions from pad_token_id + 1, so as many of them hold no token.
 _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer"})
 
@@ -142,7 +145,8 @@ def text_limit(tokenizer: Any, text_config: Any, wanted: int | None) -> int:
     """Return how many tokens of a text the model reads.
 
     Args:
-        tokenizer: its ``model_max_length`` counts unless it is absurd (transformers writes 1e30 for "none").
+        tokenizer: its ``model_max_length`` counts unless it is absurd (transformers writes 1e30 for "none"), or the
+            77 of CLIP beside a CLIP with more positions.
         text_config: its ``max_position_embeddings`` counts if present, less the positions that RoBERTa skips.
         wanted: the caller's own limit, or None.
 
@@ -153,9 +157,10 @@ def text_limit(tokenizer: Any, text_config: Any, wanted: int | None) -> int:
         InvalidInputError: if there is no limit at all, or if the caller's lies above the model's.
     """
     limits = []
-    if tokenizer.model_max_length < _ABSURD_LIMIT:
-        limits.append(int(tokenizer.model_max_length))
     positions = getattr(text_config, "max_position_embeddings", None)
+    stretched = text_config.model_type == "clip_text_model" and (positions or 0) > _CLIP_TOKENS
+    if tokenizer.model_max_length < _ABSURD_LIMIT and not (stretched and tokenizer.model_max_length == _CLIP_TOKENS):
+        limits.append(int(tokenizer.model_max_length))
     if positions is not None and positions > 0:
         skipped = text_config.pad_token_id + 1 if text_config.model_type in _OFFSET_POSITIONS else 0
         limits.append(int(positions) - skipped)

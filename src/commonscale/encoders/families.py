@@ -65,6 +65,15 @@ FAMILIES: tuple[Family, ...] = (
         model_types=("clip",),
     ),
     Family(
+        "Long-CLIP",
+        "commonscale.encoders.long_clip",
+        ("BeichenZhang/LongCLIP-B", "BeichenZhang/LongCLIP-L", "creative-graphic-design/LongCLIP-B"),
+        model_types=("longclip",),
+        names=r"(BeichenZhang|creative-graphic-design|zer0int)/LongCLIP-.+",
+        other_files=("longclip*.pt", "LongCLIP*.pt"),
+        settings=("tokenizer",),
+    ),
+    Family(
         "VisionTextDualEncoder",
         "commonscale.encoders.vision_text",
         ("clip-italian/clip-italian",),

@@ -76,7 +76,20 @@ def _model_type(request: LoadRequest) -> str:
     try:
         return str(request.checkpoint().config.model_type)
     except EncoderError as error:
+        said = _said_type(request)
+        if said is not None:
+            return said
         raise EncoderError(f"{error}\n{known()}") from error
+
+
+def _said_type(request: LoadRequest) -> str | None:
+    """Read off a config which type it names, if a family serves that without the class that transformers lacks."""
+    config = require("transformers", "encoders").PretrainedConfig
+    try:
+        said = config.get_config_dict(request.name, **request.hub)[0].get("model_type")
+    except OSError:
+        return None
+    return said if any(said in family.model_types for family in FAMILIES) else None
 
 
 def _holds(request: LoadRequest, pattern: str) -> bool:
