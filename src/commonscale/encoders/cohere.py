@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import weakref
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -108,7 +109,10 @@ def load(request: LoadRequest) -> CohereEncoder:
         Pace(settings.requests_per_minute, settings.inputs_per_minute),
         secrets=(key,) if key else (),
     )
-    return CohereEncoder(model, settings, request, calls, client)
+    encoder = CohereEncoder(model, settings, request, calls, client)
+    if given.get("client") is None:
+        weakref.finalize(encoder, client.__exit__, None, None, None)  # The SDK has no other way to close connections.
+    return encoder
 
 
 def _checked_key(key: object) -> str:
@@ -147,7 +151,7 @@ def _explanation(settings: EmbedSettings) -> Any:
                 clipped(f"{type(error).__name__}: {error}"),
                 f"Check the connection, or raise timeout (now {settings.timeout:g} s).",
             )
-        if type(error).__module__.startswith(("httpx.", "httpcore.")):
+        if type(error).__module__.partition(".")[0] == "httpx":
             return Trouble("unavailable", clipped(f"{type(error).__name__}: {error}"), "Check base_url.")
         return None
 

@@ -111,17 +111,18 @@ class CohereEmbed(BatchedEncoder):
             super()._warn_of_truncation(lengths)
 
     def _prepare_texts(self, texts: list[str], role: Role) -> list[str]:
-        most = self.limits.characters
-        if most is None:
+        most, side = self.limits.characters, self.settings.truncate
+        if most is None or side == "none":
             return texts
-        if self.settings.truncate == "none" and any(len(text) > most for text in texts):
-            raise InputRefusedError(
-                f"{self.calls.service} takes texts of at most {most} characters, got one of {max(map(len, texts))}; "
-                "split it, or set truncate='end' or 'start'"
-            )
-        return [text[-most:] if self.settings.truncate == "start" else text[:most] for text in texts]
+        return [text[-most:] if side == "start" else text[:most] for text in texts]
 
     def _embed_texts(self, prepared: list[str], role: Role) -> NDArray[np.float32]:
+        most, longest = self.limits.characters, max(map(len, prepared))
+        if most is not None and longest > most:  # The service would refuse it, in less clear words.
+            raise InputRefusedError(
+                f"{self.calls.service} takes texts of at most {most} characters, got one of {longest}; split it, or "
+                "set truncate='end' or 'start'"
+            )
         return self._ask(Inputs(role, texts=prepared))
 
     def _read(self, image: ImageInput) -> Any:

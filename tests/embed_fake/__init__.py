@@ -1,0 +1,1 @@
+"""A fake of the services that have Cohere's Embed models."""
