@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import regex
-import sentencepiece
 
 
 def cut(ids: list[int], limit: int) -> list[int]:
@@ -98,6 +97,8 @@ class SiglipTokens:
     """SentencePiece on canonical text (big_vision, prompt_engineering.py), filled up with the end mark, id 1."""
 
     def __init__(self, folder: Path, limit: int) -> None:
+        import sentencepiece
+
         self.model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
         self.limit = limit
 

@@ -90,7 +90,6 @@ FAMILIES: tuple[Family, ...] = (
         "commonscale.encoders.siglip",
         ("google/siglip-base-patch16-224", "google/siglip2-base-patch16-224", "google/siglip2-base-patch16-naflex"),
         model_types=("siglip", "siglip2"),
-        extra="siglip",
     ),
     Family(
         "OpenCLIP",

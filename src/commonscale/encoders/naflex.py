@@ -35,7 +35,7 @@ def _resized(theirs: Callable[..., Any], positional_embeddings: Any, spatial_sha
     Returns:
         Shape (n, max_length, width).
     """
-    functional = require("torch.nn.functional", "siglip")
+    functional = require("torch.nn.functional", "encoders")
     resized = theirs(positional_embeddings, spatial_shapes, max_length=max_length)
     for positions, (rows, columns) in zip(resized, spatial_shapes.tolist(), strict=True):
         if columns == 1:

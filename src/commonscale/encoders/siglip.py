@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from commonscale.core.errors import EncoderError
+from commonscale.core.errors import EncoderError, MissingExtraError
 from commonscale.core.extras import require
 from commonscale.encoders.base import Role
 from commonscale.encoders.checkpoint import Checkpoint, explained
@@ -26,8 +26,6 @@ from commonscale.encoders.dual import DualEncoder, text_limit
 from commonscale.encoders.naflex import mend_positions
 from commonscale.encoders.options import EncodingOptions
 from commonscale.encoders.request import LoadRequest
-
-EXTRA = "siglip"
 
 
 class SiglipEncoder(DualEncoder):
@@ -54,7 +52,7 @@ class SiglipEncoder(DualEncoder):
         return text.lower() if self._lowers else text
 
     def _prepare_texts(self, texts: list[str], role: Role) -> dict[str, Any]:
-        torch = require("torch", EXTRA)
+        torch = require("torch", "encoders")
         found = self._tokenized(texts, padding=False, truncation=True, max_length=self.max_tokens)["input_ids"]
         ids = torch.full((len(found), self._places), self._tokenizer.pad_token_id)
         for row, text_ids in zip(ids, found, strict=True):
@@ -102,9 +100,12 @@ def load(request: LoadRequest) -> SiglipEncoder:
 
 def _require_sentencepiece(checkpoint: Checkpoint) -> None:
     """Ask for what transformers' SiglipTokenizer needs; without it, a tokenizer with other rules would be loaded."""
-    auto = require("transformers.models.auto.tokenization_auto", EXTRA)
+    auto = require("transformers.models.auto.tokenization_auto", "encoders")
     with explained(checkpoint.name, "the tokenizer"):
         named = auto.get_tokenizer_config(checkpoint.name, **checkpoint.hub).get("tokenizer_class", "")
     if named.startswith("SiglipTokenizer"):
-        require("sentencepiece", EXTRA)
-        require("google.protobuf", EXTRA)
+        require("sentencepiece", "encoders")
+        try:
+            require("google.protobuf", "encoders")
+        except MissingExtraError:
+            raise MissingExtraError("protobuf", "encoders") from None  # its name for pip
