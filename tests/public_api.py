@@ -27,6 +27,7 @@ from commonscale import (
     load_encoder,
     to_cosine,
 )
+from commonscale.embedding import open_shards
 from commonscale.encoders import Encoder
 from commonscale.index import Document, FaissIndex
 
@@ -80,6 +81,8 @@ def llama_index(folder: Path) -> list[NodeWithScore]:
         SimpleVectorStore(), ["a cat", TextNode(text="a dog")], "folder", ids=["a", "b"], docstore=SimpleDocumentStore()
     )
     put += commonscale.llama_index.add_images(index(folder), [folder / "a.jpg", "b.jpg", b""], "folder", captions=put)
+    loaded: dict[str, int] = commonscale.llama_index.add_embedded(index(folder), open_shards(folder), modality="text")
+    assert loaded
     return [*retriever.retrieve("what?"), *retriever.retrieve_batch(["what?"])[0]]
 
 
@@ -90,5 +93,7 @@ def langchain(folder: Path) -> list[list[str]]:
     retriever.calibration = Calibration.load(folder / "calibration.json")
     put: list[str] = commonscale.langchain.add_texts(index(folder), ["a cat"], "folder", metadatas=[{"page": 1}])
     put += commonscale.langchain.add_images(index(folder), ["a.jpg", folder / "b.jpg"], captions=["a", "b"])
+    loaded: dict[str, int] = commonscale.langchain.add_embedded(index(folder), "shards", batch_size=100)
+    assert loaded
     found = [retriever.invoke("what?", k=3, minimum={"image": 1}), *retriever.retrieve_batch(["what?"], k=3)]
     return [[document.page_content for document in documents] for documents in found]

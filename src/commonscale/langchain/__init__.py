@@ -8,7 +8,9 @@ from __future__ import annotations
 from commonscale.langchain import _extra as _extra
 from commonscale.langchain.balancer import ModalityBalancer
 from commonscale.langchain.embeddings import CommonscaleEmbeddings
+from commonscale.langchain.encoder import LangChainEncoder
 from commonscale.langchain.ingest import add_images, add_texts
+from commonscale.langchain.ingest_shards import add_embedded
 from commonscale.langchain.messages import to_content_blocks
 from commonscale.langchain.retriever import StandardizedMultiModalRetriever
 from commonscale.langchain.retriever_source import RetrieverSource
@@ -18,10 +20,12 @@ from commonscale.langchain.stores import STORES
 __all__ = [
     "STORES",
     "CommonscaleEmbeddings",
+    "LangChainEncoder",
     "ModalityBalancer",
     "RetrieverSource",
     "SimilarityStandardizer",
     "StandardizedMultiModalRetriever",
+    "add_embedded",
     "add_images",
     "add_texts",
     "to_content_blocks",

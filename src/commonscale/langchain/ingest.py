@@ -10,16 +10,14 @@ from typing import Any
 from langchain_core.documents import Document
 
 from commonscale.core.cosines import Converter
-from commonscale.core.errors import InvalidInputError, SourceUnavailableError
-from commonscale.core.passing import is_passing
+from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import IMAGE, TEXT, Modality, Vector
 from commonscale.langchain.documents import IMAGE_PATH_KEY
 from commonscale.langchain.embeddings import CommonscaleEmbeddings
 from commonscale.langchain.ingest_batch import Batch
 from commonscale.langchain.ingest_stores import way_of
+from commonscale.langchain.ingest_target import check_store
 from commonscale.langchain.questions import as_embeddings
-from commonscale.langchain.stores import source_of
-from commonscale.langchain.view import View
 from commonscale.stores.ingest import Embedded, Entry, Plan, as_list, check_count, labeled, put
 from commonscale.stores.ingest_ids import check_uuids, distinct, given_ids, id_of
 from commonscale.stores.ingest_pictures import Picture, PictureReader, pictures_of
@@ -183,24 +181,9 @@ class _Job:
 
     def plan(self, entries: Sequence[Entry], unit: str, shown: bool, score_kind: str | Converter | None) -> Plan:
         """Check the store and the ids."""
-        source: Any = source_of(self.store, View(self.modality, score_kind=score_kind))
-        if not (hasattr(self.store, "add_texts") or hasattr(self.store, "add")):
-            raise InvalidInputError(
-                f"{self.name} cannot be added to; give a vector store or a commonscale.index.FaissIndex"
-            )
-        self.way.refuse(self.store)
+        dimension = check_store(self.store, self.way, self.modality, score_kind)
         if self.way.uuids:
             check_uuids([entry.id for entry in entries], self.name)
-        try:
-            if score_kind is None and hasattr(source, "table"):
-                _ = source.table.score_kind
-            dimension = getattr(source, "dimension", None)
-        except Exception as error:
-            if not is_passing(error):
-                raise
-            raise SourceUnavailableError(f"the {self.name} cannot be asked, so nothing was put in: {error}") from error
-        if dimension is None:
-            dimension = getattr(self.store, "dimension", None)
         return Plan(self.name, dimension, self.batch_size, shown, unit)
 
     def write(self, entries: list[Entry], rows: Vector) -> None:

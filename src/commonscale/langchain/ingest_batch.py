@@ -58,12 +58,14 @@ class Way:
     Attributes:
         write: puts documents in, in place of those with the same ids.
         uuids: whether ids must be UUIDs.
+        usually_uuids: whether ids must be UUIDs unless the store was set up otherwise.
         place: names the collection, where ids are unique over several.
         refuse: raises if the store's settings do not let ids be kept.
     """
 
     write: Writer
     uuids: bool = False
+    usually_uuids: bool = False
     place: Callable[[Any], str] = lambda _store: ""
     refuse: Callable[[Any], None] = lambda _store: None
 

@@ -183,7 +183,8 @@ WAYS: Mapping[str, Way] = MappingProxyType(
         "Milvus": Way(_add_to_milvus, refuse=_refuse_own_ids),
         # Its table has one primary key over all collections.
         "PGVector": Way(_add_to_pgvector, place=lambda store: str(store.collection_name)),
-        "PGVectorStore": Way(_add_lists),
+        # Its column of ids has the type UUID, unless the table was made with another.
+        "PGVectorStore": Way(_add_lists, usually_uuids=True),
         "AsyncPGVectorStore": Way(_add_lists, refuse=_refuse_async),
         "ElasticsearchStore": Way(_add_pairs),
         "AsyncElasticsearchStore": Way(_add_to_async_elasticsearch),

@@ -92,7 +92,7 @@ def put(entries: Sequence[Entry], embed: Embed, write: Write, plan: Plan) -> lis
     """
     stored: list[str] = []
     dimension = plan.dimension
-    with _progress(len(entries), plan) as advance:
+    with progress(len(entries), plan) as advance:
         for start in range(0, len(entries), plan.batch_size):
             batch = list(entries[start : start + plan.batch_size])
             try:
@@ -153,7 +153,8 @@ def _stopped(error: Exception, entries: Sequence[Entry], start: int, stored: lis
 
 
 @contextmanager
-def _progress(total: int, plan: Plan) -> Iterator[Callable[[int], Any]]:
+def progress(total: int, plan: Plan) -> Iterator[Callable[[int], Any]]:
+    """Give a function that advances a bar on stderr by so many items; without a bar it does nothing."""
     if not plan.show_progress:
         yield lambda _count: None
         return
