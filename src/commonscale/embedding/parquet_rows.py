@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -71,16 +71,19 @@ class RowReader:
         if group is None:
             raise EOFError(f"the file ends before row {work.start}: it has changed since the run began")
         number, self._next = group
-        batches = self._file.iter_batches(
-            batch_size=_ROWS, row_groups=range(number, self._file.num_row_groups), use_threads=False
-        )
-        self._rows = (row for batch in batches for row in batch.to_pylist())
+        self._rows = _rows_of(self._file, range(number, self._file.num_row_groups))
 
     def _close(self) -> None:
         self._rows = iter(())
         if self._file is not None:
             self._file.close()
         self._file = self._path = None
+
+
+def _rows_of(file: Any, groups: Iterable[int]) -> Iterator[dict[str, Any]]:
+    for group in groups:  # one by one, so that a damaged group does not take rows of the one before with it
+        for batch in file.iter_batches(batch_size=_ROWS, row_groups=[group], use_threads=False):
+            yield from batch.to_pylist()
 
 
 def _group_of(file: Any, row: int) -> tuple[int, int] | None:
