@@ -66,8 +66,7 @@ class OpenCLIPEncoder(BatchedEncoder):
                 **source.settings,
             )
         self._model = model.eval().requires_grad_(False)
-        with explained(source.name, "the tokenizer"):
-            self._tokens = OpenCLIPTokens(source, request.max_tokens)
+        self._tokens = OpenCLIPTokens(source, request.max_tokens)
 
     def __repr__(self) -> str:
         """Show where the model came from and where it runs."""

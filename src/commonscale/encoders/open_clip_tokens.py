@@ -6,6 +6,7 @@ from typing import Any
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
+from commonscale.encoders.checkpoint import explained
 from commonscale.encoders.fingerprint import TOKENIZER_LOCK
 from commonscale.encoders.open_clip_source import EXTRA, Source
 
@@ -29,22 +30,24 @@ class OpenCLIPTokens:
 
         Raises:
             InvalidInputError: if the limit is above the model's, or cannot be set for it.
+            EncoderError: if the tokenizer cannot be loaded.
         """
         module = require("open_clip.tokenizer", EXTRA)
         text = source.config["text_cfg"]
         own = dict(text.get("tokenizer_kwargs") or {})
         self._length = source.context_length
-        if source.tokenizer:
-            # What is said here wins over what the checkpoint says: it may not allow itself to run code.
-            own |= {"trust_remote_code": False, **source.hub}
-            mode = text.get("tokenizer_mode")
-            self._tokenizer = module.HFTokenizer(
-                source.tokenizer, context_length=self._length, tokenizer_mode=mode, **own
-            )
-        else:
-            # Dropping random words is for training; a text that is too long is cut at its end.
-            own.pop("reduction_mask", None)
-            self._tokenizer = module.SimpleTokenizer(context_length=self._length, **own)
+        with explained(source.name, "the tokenizer"):
+            if source.tokenizer:
+                # What is said here wins over what the checkpoint says: it may not allow itself to run code.
+                own |= {"trust_remote_code": False, **source.hub}
+                mode = text.get("tokenizer_mode")
+                self._tokenizer = module.HFTokenizer(
+                    source.tokenizer, context_length=self._length, tokenizer_mode=mode, **own
+                )
+            else:
+                # Dropping random words is for training; a text that is too long is cut at its end.
+                own.pop("reduction_mask", None)
+                self._tokenizer = module.SimpleTokenizer(context_length=self._length, **own)
         self.limit = self._length if wanted is None else wanted
         if self.limit > self._length:
             raise InvalidInputError(f"max_tokens={wanted} is more than the {self._length} tokens that the model reads")
