@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 from commonscale.core.errors import CommonscaleError, EncoderError, EncoderUnavailableError, InputRefusedError
 from commonscale.core.extras import require
 from commonscale.encoders.api_pace import Pace
+from commonscale.encoders.pipeline import pause
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class Calls:
     max_retries: int
     pace: Pace
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = pause
 
     def __call__(self, send: Callable[[], T], inputs: int) -> T:
         """Make one call.

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
+from commonscale.encoders.pipeline import pause
+
 
 @dataclass
 class Pace:
@@ -25,7 +27,7 @@ class Pace:
     requests_per_minute: float | None = None
     inputs_per_minute: float | None = None
     clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = pause
     _free_at: float = field(default=float("-inf"), init=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 

@@ -31,6 +31,9 @@ from commonscale.encoders.image_sources import open_source
 from commonscale.encoders.images import ImageInput, read_image
 from commonscale.encoders.request import LoadRequest
 
+# "1 token is about 4 characters": Amazon Bedrock's guide, of Embed 3.
+_CHARACTERS_PER_TOKEN = 4
+
 
 class CohereEmbed(BatchedEncoder):
     """An Embed model behind a service; a service adds how one request is sent.
@@ -86,11 +89,12 @@ class CohereEmbed(BatchedEncoder):
 
     @property
     def max_tokens(self) -> int | None:
-        """Longest text that is read whole, in characters; None where only the service can count its tokens.
+        """Longest text that is read whole, in characters, as ``count_tokens`` counts.
 
-        Embed 3 reads 512 tokens, Embed 4 and 5 read 128,000; about four characters of English make a token.
+        The models count tokens (Embed 3 reads 512, later ones 128,000), which only the service can do; so this is an
+        estimate, four characters to a token as in English, but where the service has a limit of its own.
         """
-        return self.limits.characters
+        return self.limits.characters or _CHARACTERS_PER_TOKEN * (self._most_tokens or self.model.tokens)
 
     @property
     def usage(self) -> dict[str, float]:

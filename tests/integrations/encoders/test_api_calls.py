@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import threading
 import time
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from commonscale.core.errors import EncoderUnavailableError, InvalidInputError
 from commonscale.encoders.api_calls import Calls, Trouble, clipped, retry_after, trouble_of_status
 from commonscale.encoders.api_pace import Pace
+from commonscale.encoders.pipeline import ahead, pause
 from embed_fake.server import FakeTime
 
 
@@ -135,6 +137,22 @@ def test_the_cause_is_kept_unless_it_holds_a_secret(clock: FakeTime) -> None:
     assert isinstance(plain.value.__cause__, OSError)
     assert secret.value.__cause__ is None
     assert secret.value.__suppress_context__
+
+
+def test_nobody_waits_for_a_pause_whose_result_is_not_wanted() -> None:
+    asleep = threading.Event()
+
+    def work(item: int) -> None:
+        if item == 0:
+            asleep.wait(20)
+            raise ValueError("the first one fails")
+        asleep.set()
+        pause(60)
+
+    begun = time.monotonic()
+    with pytest.raises(ValueError, match="the first one fails"):
+        list(ahead(work, range(2), 2, 2))
+    assert time.monotonic() - begun < 60
 
 
 def test_long_words_are_clipped() -> None:

@@ -26,6 +26,7 @@ from commonscale.core.errors import (
     InputRefusedError,
     InvalidInputError,
     MissingExtraError,
+    TruncationWarning,
 )
 from commonscale.encoders import load_encoder
 from embed_fake.rules import KEY, PASSAGE, QUESTION, REFUSED, REFUSED_COLOR, image_vector, text_vector
@@ -439,7 +440,15 @@ def test_the_fingerprint_is_of_the_vectors(make: Make) -> None:
 def test_texts_are_measured_in_characters(make: Make) -> None:
     encoder = make()
     assert encoder.count_tokens(["abc", ""]) == [3, 0]
-    assert encoder.max_tokens is None  # in tokens it is 512, which only the service can count
+    assert encoder.max_tokens == 4 * 512
+    assert make(V4).max_tokens == 4 * 128_000
+    assert make(V4, max_tokens=300).max_tokens == 1200
+
+
+def test_long_texts_are_sent_whole_with_a_warning(make: Make, server: EmbedServer) -> None:
+    with pytest.warns(TruncationWarning, match="1 of 2 texts are longer than the 2048 characters"):
+        make().encode_texts(["x" * 3000, "y"])
+    assert sorted(map(len, server.texts[0])) == [1, 3000]
 
 
 @pytest.mark.parametrize(
