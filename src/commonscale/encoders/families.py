@@ -91,6 +91,7 @@ FAMILIES: tuple[Family, ...] = (
         ("google/siglip-base-patch16-224", "google/siglip2-base-patch16-224", "google/siglip2-base-patch16-naflex"),
         model_types=("siglip", "siglip2"),
     ),
+    Family("E5-V", "commonscale.encoders.e5v", ("royokong/e5-v",), model_types=("llava_next",)),
     Family(
         "OpenCLIP",
         "commonscale.encoders.open_clip",
