@@ -58,6 +58,22 @@ def image_vector(picture: Image.Image, kind: str, dimension: int) -> NDArray[np.
     return text_vector(f"{rgb.size} {rgb.getpixel((rgb.width // 2, rgb.height // 2))}", kind, dimension)
 
 
+def units(rows: Any) -> NDArray[np.float32]:
+    """Return rows of length one."""
+    wide = np.asarray(rows, dtype=np.float64)
+    return (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+
+
+def text_rows(texts: list[str], kind: str = PASSAGE, dimension: int = 1024) -> NDArray[np.float32]:
+    """Return what an encoder must make of texts that were sent with an input type."""
+    return units([text_vector(text, kind, dimension) for text in texts])
+
+
+def image_rows(pictures: list[Image.Image], kind: str = "image", dimension: int = 1024) -> NDArray[np.float32]:
+    """Return what an encoder must make of pictures that were sent with an input type."""
+    return units([image_vector(picture, kind, dimension) for picture in pictures])
+
+
 def of_cohere(call: Call) -> dict[str, Any]:
     if call.headers.get("authorization") != f"Bearer {KEY}":
         raise RefusedError(f"invalid api token {call.headers.get('authorization', '')}", 401)

@@ -101,9 +101,9 @@ class Calls:
             answer: T = retrying(self._attempt, send, inputs)
         except _PassingError as error:
             times = f"in all of {attempts} attempts" if attempts > 1 else "in the only attempt"
-            advice = error.trouble.advice or "Try again later, or raise max_retries."
+            words, advice = error.trouble.words.rstrip("."), error.trouble.advice or "Try again later."
             raise EncoderUnavailableError(
-                self._shown(f"{self.service} failed {times}, lastly so: {error.trouble.words}. {advice}")
+                self._shown(f"{self.service} failed {times}, lastly so: {words}. {advice}")
             ) from self._cause(error.__cause__)
         return answer
 
@@ -127,7 +127,7 @@ class Calls:
         if trouble.kind == "broken":
             return EncoderError(self._shown(f"{self.service} gave an answer that cannot be used: {trouble.words}"))
         wait = "" if trouble.wait is None else f" It asks to be left alone for {trouble.wait:.0f} s."
-        words = f"{self.service} cannot be used: {trouble.words}.{wait} {trouble.advice}"
+        words = f"{self.service} cannot be used: {trouble.words.rstrip('.')}.{wait} {trouble.advice}"
         return EncoderUnavailableError(self._shown(words.rstrip()))
 
     def _waiting(self, backoff: Callable[[Any], float]) -> Callable[[Any], float]:

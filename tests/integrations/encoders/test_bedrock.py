@@ -26,7 +26,7 @@ from commonscale.core.errors import (
     TruncationWarning,
 )
 from commonscale.encoders import load_encoder
-from embed_fake.rules import PASSAGE, QUESTION, REFUSED, REFUSED_COLOR, image_vector, text_vector
+from embed_fake.rules import PASSAGE, QUESTION, REFUSED, REFUSED_COLOR, image_rows, text_rows, text_vector
 from embed_fake.server import Answer, EmbedServer, FakeTime, serve_embeddings
 
 V3, V4 = "cohere.embed-english-v3", "us.cohere.embed-v4:0"
@@ -69,19 +69,6 @@ def make(server: EmbedServer, clock: FakeTime) -> Make:
     return load
 
 
-def units(rows: Any) -> np.ndarray:
-    array = np.asarray(rows, dtype=np.float64)
-    return (array / np.linalg.norm(array, axis=1, keepdims=True)).astype(np.float32)
-
-
-def expected(texts: list[str], kind: str = PASSAGE, dimension: int = 1024) -> np.ndarray:
-    return units([text_vector(text, kind, dimension) for text in texts])
-
-
-def shown(pictures: list[Image.Image], kind: str, dimension: int) -> np.ndarray:
-    return units([image_vector(picture, kind, dimension) for picture in pictures])
-
-
 def throttled(**headers: str) -> Answer:
     return Answer(429, {"message": "Too many requests"}, {"x-amzn-ErrorType": "ThrottlingException", **headers})
 
@@ -104,13 +91,13 @@ def test_the_body_of_a_request_byte_for_byte() -> None:
         )
         rows = encoder.encode_questions(["café?"])
         stub.assert_no_pending_responses()
-    np.testing.assert_allclose(rows, expected(["a"], QUESTION), atol=1e-6)
+    np.testing.assert_allclose(rows, text_rows(["a"], QUESTION), atol=1e-6)
 
 
 def test_questions_and_passages_have_their_input_types(make: Make, server: EmbedServer) -> None:
     encoder = make()
-    np.testing.assert_allclose(encoder.encode_questions(["a dog"]), expected(["a dog"], QUESTION), atol=1e-6)
-    np.testing.assert_allclose(encoder.encode_texts(["a dog"]), expected(["a dog"]), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_questions(["a dog"]), text_rows(["a dog"], QUESTION), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_texts(["a dog"]), text_rows(["a dog"]), atol=1e-6)
     question, passage = server.calls
     assert question.path == "/model/cohere.embed-english-v3/invoke"
     assert question.headers["content-type"] == "application/json"
@@ -126,7 +113,7 @@ def test_questions_and_passages_have_their_input_types(make: Make, server: Embed
 def test_rows_are_in_the_order_given(make: Make, server: EmbedServer) -> None:
     texts = [f"text {'x' * (i * 7 % 23)} {i}" for i in range(200)]
     rows = make(V4, batch_size=500, output_dimension=256).encode_texts(texts)
-    np.testing.assert_allclose(rows, expected(texts, dimension=256), atol=1e-6)
+    np.testing.assert_allclose(rows, text_rows(texts, dimension=256), atol=1e-6)
     assert sorted(map(len, server.texts)) == [8, 96, 96]
 
 
@@ -164,14 +151,14 @@ def test_an_arn_that_names_no_model(make: Make) -> None:
 
 def test_embed_3_takes_one_picture_a_request(make: Make, server: EmbedServer) -> None:
     pictures = [Image.new("RGB", (20, 30), (10 * i, 7, 200)) for i in range(3)]
-    np.testing.assert_allclose(make().encode_images(pictures), shown(pictures, "image", 1024), atol=1e-6)
+    np.testing.assert_allclose(make().encode_images(pictures), image_rows(pictures, "image", 1024), atol=1e-6)
     assert [set(call.body) for call in server.calls] == [{"input_type", "images", "embedding_types"}] * 3
     assert {call.body["input_type"] for call in server.calls} == {"image"}
 
 
 def test_embed_4_takes_many(make: Make, server: EmbedServer) -> None:
     pictures = [Image.new("RGB", (20, 30), (10 * i, 7, 200)) for i in range(3)]
-    np.testing.assert_allclose(make(V4).encode_images(pictures), shown(pictures, PASSAGE, 1536), atol=1e-6)
+    np.testing.assert_allclose(make(V4).encode_images(pictures), image_rows(pictures, PASSAGE, 1536), atol=1e-6)
     (call,) = server.calls
     assert (call.body["input_type"], len(call.body["images"])) == ("search_document", 3)
 
@@ -226,7 +213,7 @@ def test_refused_items_are_found_and_left_out(make: Make, server: EmbedServer) -
     batch = make(concurrency=1).encode_texts_reporting(texts)
     assert [failure.index for failure in batch.failures] == [3, 8]
     assert "Amazon Bedrock refuses what was sent: HTTP 400: ValidationException: the text" in batch.failures[0].reason
-    np.testing.assert_allclose(batch.vectors, expected([t for t in texts if REFUSED not in t]), atol=1e-6)
+    np.testing.assert_allclose(batch.vectors, text_rows([t for t in texts if REFUSED not in t]), atol=1e-6)
     pictures = make().encode_images_reporting([Image.new("RGB", (9, 9), REFUSED_COLOR), Image.new("RGB", (9, 9))])
     assert pictures.kept == (1,)
 
@@ -239,7 +226,7 @@ def test_a_model_that_needs_a_profile(make: Make, server: EmbedServer) -> None:
 
 def test_throttling_is_waited_out(make: Make, server: EmbedServer, clock: FakeTime) -> None:
     server.script.extend([throttled(), throttled(**{"Retry-After": "9"}), throttled(**{"x-amz-retry-after": "4500"})])
-    np.testing.assert_allclose(make().encode_texts(["a"]), expected(["a"]), atol=1e-6)
+    np.testing.assert_allclose(make().encode_texts(["a"]), text_rows(["a"]), atol=1e-6)
     assert clock.slept[1:] == [9.0, 4.5]
     assert 1 <= clock.slept[0] <= 2
     assert len(server.calls) == 4  # boto3 adds no attempts of its own
@@ -292,7 +279,7 @@ def test_what_the_model_itself_refuses_is_of_the_item(make: Make, server: EmbedS
 
 def test_an_answer_that_is_late_is_asked_for_again(make: Make, server: EmbedServer, clock: FakeTime) -> None:
     server.script.append(Answer(hang=True))
-    np.testing.assert_allclose(make(timeout=0.3).encode_texts(["a"]), expected(["a"]), atol=1e-6)
+    np.testing.assert_allclose(make(timeout=0.3).encode_texts(["a"]), text_rows(["a"]), atol=1e-6)
     assert len(clock.slept) == 1
 
 
@@ -323,7 +310,7 @@ def test_answers_that_cannot_be_used(make: Make, server: EmbedServer, answer: An
 
 def test_the_older_form_of_answers_is_read(make: Make, server: EmbedServer) -> None:
     server.always = Answer(edit=lambda body: {"embeddings": body["embeddings"]["float"], "id": "1"})
-    np.testing.assert_allclose(make().encode_texts(["a"]), expected(["a"]), atol=1e-6)
+    np.testing.assert_allclose(make().encode_texts(["a"]), text_rows(["a"]), atol=1e-6)
 
 
 def test_usage_is_summed(make: Make) -> None:
@@ -363,7 +350,7 @@ def test_a_client_of_the_caller(make: Make, server: EmbedServer, clock: FakeTime
     client = boto3.client("bedrock-runtime", region_name="us-east-1", endpoint_url=server.url, config=config)
     server.script.append(throttled(**{"Retry-After": "5"}))
     encoder = make(region=None, base_url=None, client=client)
-    np.testing.assert_allclose(encoder.encode_texts(["a"]), expected(["a"]), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_texts(["a"]), text_rows(["a"]), atol=1e-6)
     assert clock.slept == [5.0]
     with pytest.raises(InvalidInputError, match="either client"):
         make(client=client)

@@ -29,7 +29,7 @@ from commonscale.core.errors import (
     TruncationWarning,
 )
 from commonscale.encoders import load_encoder
-from embed_fake.rules import KEY, PASSAGE, QUESTION, REFUSED, REFUSED_COLOR, image_vector, text_vector
+from embed_fake.rules import KEY, PASSAGE, QUESTION, REFUSED, REFUSED_COLOR, image_rows, text_rows
 from embed_fake.server import Answer, EmbedServer, FakeTime, serve_embeddings
 
 V3, V4 = "embed-english-v3.0", "embed-v4.0"
@@ -61,19 +61,6 @@ def make(server: EmbedServer, clock: FakeTime, monkeypatch: pytest.MonkeyPatch) 
     return load
 
 
-def units(rows: Any) -> np.ndarray:
-    array = np.asarray(rows, dtype=np.float64)
-    return (array / np.linalg.norm(array, axis=1, keepdims=True)).astype(np.float32)
-
-
-def expected(texts: list[str], kind: str = PASSAGE, dimension: int = 1024) -> np.ndarray:
-    return units([text_vector(text, kind, dimension) for text in texts])
-
-
-def shown(pictures: list[Image.Image], kind: str = "image", dimension: int = 1024) -> np.ndarray:
-    return units([image_vector(picture, kind, dimension) for picture in pictures])
-
-
 def picture(color: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> Image.Image:
     return Image.new("RGB", size, color)
 
@@ -86,8 +73,8 @@ def file_of(image: Image.Image, form: str, **settings: Any) -> bytes:
 
 def test_questions_and_passages_have_their_input_types(make: Make, server: EmbedServer) -> None:
     encoder = make()
-    np.testing.assert_allclose(encoder.encode_questions(["a dog"]), expected(["a dog"], QUESTION), atol=1e-6)
-    np.testing.assert_allclose(encoder.encode_texts(["a dog"]), expected(["a dog"]), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_questions(["a dog"]), text_rows(["a dog"], QUESTION), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_texts(["a dog"]), text_rows(["a dog"]), atol=1e-6)
     question, passage = server.calls
     assert question.path == "/v2/embed"
     assert question.headers["authorization"] == f"Bearer {KEY}"
@@ -106,7 +93,7 @@ def test_rows_are_float32_units_in_the_order_given(make: Make, server: EmbedServ
     rows = make(batch_size=4).encode_texts(texts)
     assert rows.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-6)
-    np.testing.assert_allclose(rows, expected(texts), atol=1e-6)
+    np.testing.assert_allclose(rows, text_rows(texts), atol=1e-6)
     assert sorted(map(len, server.texts)) == [4] * 10
 
 
@@ -118,7 +105,7 @@ def test_no_request_holds_more_than_96_texts(make: Make, server: EmbedServer) ->
 def test_several_requests_are_in_flight_at_once_and_no_more(make: Make, server: EmbedServer) -> None:
     server.meet = threading.Barrier(3)  # nobody is answered before three have come
     texts = [str(i) for i in range(12)]
-    np.testing.assert_allclose(make(batch_size=2, concurrency=3).encode_texts(texts), expected(texts), atol=1e-6)
+    np.testing.assert_allclose(make(batch_size=2, concurrency=3).encode_texts(texts), text_rows(texts), atol=1e-6)
     assert server.most_at_once == 3
 
 
@@ -147,7 +134,7 @@ def test_each_model_gives_vectors_of_its_length(make: Make, name: str, dimension
 
 def test_embed_4_is_asked_for_a_length_and_a_limit(make: Make, server: EmbedServer) -> None:
     encoder = make(V4, output_dimension=512, truncate="start", max_tokens=300)
-    np.testing.assert_allclose(encoder.encode_texts(["a"]), expected(["a"], dimension=512), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode_texts(["a"]), text_rows(["a"], dimension=512), atol=1e-6)
     body = server.calls[0].body
     assert (body["output_dimension"], body["truncate"], body["max_tokens"]) == (512, "START", 300)
 
@@ -155,7 +142,7 @@ def test_embed_4_is_asked_for_a_length_and_a_limit(make: Make, server: EmbedServ
 def test_embed_3_takes_one_picture_a_request(make: Make, server: EmbedServer) -> None:
     pictures = [picture((10 * i, 7, 200)) for i in range(5)]
     rows = make().encode_images(pictures)
-    np.testing.assert_allclose(rows, shown(pictures), atol=1e-6)
+    np.testing.assert_allclose(rows, image_rows(pictures), atol=1e-6)
     assert [set(call.body) for call in server.calls] == [{"model", "input_type", "images", "embedding_types"}] * 5
     assert {call.body["input_type"] for call in server.calls} == {"image"}
 
@@ -163,7 +150,7 @@ def test_embed_3_takes_one_picture_a_request(make: Make, server: EmbedServer) ->
 def test_embed_4_takes_pictures_as_contents(make: Make, server: EmbedServer) -> None:
     pictures = [picture((10 * i, 7, 200)) for i in range(5)]
     rows = make(V4).encode_images(pictures)
-    np.testing.assert_allclose(rows, shown(pictures, PASSAGE, 1536), atol=1e-6)
+    np.testing.assert_allclose(rows, image_rows(pictures, PASSAGE, 1536), atol=1e-6)
     (call,) = server.calls
     assert call.body["input_type"] == "search_document"
     assert len(call.body["inputs"]) == 5
@@ -176,7 +163,7 @@ def test_pictures_of_one_request_stay_within_its_size(make: Make, server: EmbedS
     length = len(encoder._written(pictures[0]))
     encoder.limits = replace(encoder.limits, request_bytes=2 * length + 20)
     rows = encoder.encode_images(pictures)
-    np.testing.assert_allclose(rows, shown(pictures, PASSAGE, 1536), atol=1e-6)
+    np.testing.assert_allclose(rows, image_rows(pictures, PASSAGE, 1536), atol=1e-6)
     assert [len(call.pictures) for call in server.calls] == [2, 2, 1]
 
 
@@ -210,7 +197,7 @@ def test_bad_and_refused_pictures_are_reported(make: Make, server: EmbedServer) 
     assert batch.kept == (0, 3)
     assert [failure.index for failure in batch.failures] == [1, 2]
     assert "the image was refused" in batch.failures[1].reason
-    np.testing.assert_allclose(batch.vectors, shown([picture((50, 0, 0)), picture((0, 50, 0))]), atol=1e-6)
+    np.testing.assert_allclose(batch.vectors, image_rows([picture((50, 0, 0)), picture((0, 50, 0))]), atol=1e-6)
 
 
 def test_a_refused_text_is_found_and_left_out(make: Make, server: EmbedServer) -> None:
@@ -219,7 +206,7 @@ def test_a_refused_text_is_found_and_left_out(make: Make, server: EmbedServer) -
     batch = make(concurrency=1).encode_texts_reporting(texts)
     kept = [i for i in range(20) if i != 13]
     assert list(batch.kept) == kept
-    np.testing.assert_allclose(batch.vectors, expected([texts[i] for i in kept]), atol=1e-6)
+    np.testing.assert_allclose(batch.vectors, text_rows([texts[i] for i in kept]), atol=1e-6)
     (failure,) = batch.failures
     assert failure.index == 13
     assert isinstance(failure.error, InputRefusedError)
@@ -240,7 +227,7 @@ def test_a_service_that_refuses_everything_is_not_asked_for_each_text(make: Make
 
 def test_retry_after_in_seconds_is_waited(make: Make, server: EmbedServer, clock: FakeTime) -> None:
     server.script.extend([Answer(429, {"message": "slow down"}, {"Retry-After": "17"}), None])
-    np.testing.assert_allclose(make().encode_texts(["a"]), expected(["a"]), atol=1e-6)
+    np.testing.assert_allclose(make().encode_texts(["a"]), text_rows(["a"]), atol=1e-6)
     assert clock.slept == [17.0]
 
 
@@ -294,7 +281,7 @@ def test_what_retries_cannot_help_fails_at_once(make: Make, server: EmbedServer,
 
 def test_an_answer_that_is_late_is_asked_for_again(make: Make, server: EmbedServer, clock: FakeTime) -> None:
     server.script.append(Answer(hang=True))
-    np.testing.assert_allclose(make(timeout=0.2).encode_texts(["a"]), expected(["a"]), atol=1e-6)
+    np.testing.assert_allclose(make(timeout=0.2).encode_texts(["a"]), text_rows(["a"]), atol=1e-6)
     assert len(clock.slept) == 1
 
 
@@ -391,7 +378,7 @@ def test_a_client_of_the_caller(make: Make, server: EmbedServer, clock: FakeTime
     server.script.append(Answer(503, {"message": "no"}, {"Retry-After": "5"}))
     with cohere.ClientV2(KEY, base_url=server.url) as client:
         encoder = make(api_key=None, base_url=None, client=client)
-        np.testing.assert_allclose(encoder.encode_texts(["a"]), expected(["a"]), atol=1e-6)
+        np.testing.assert_allclose(encoder.encode_texts(["a"]), text_rows(["a"]), atol=1e-6)
     assert clock.slept == [5.0]  # by us, not by the client's own retries
     assert encoder.fingerprint == make().fingerprint
 
