@@ -20,7 +20,7 @@ TEXTS = (
     "",
     "A photo of Two dogs, running!",
     "it's  12 \t blue\ncats",
-    "the Zebra é 犬 eats 3,14",
+    "the Zebra É 犬 eats 3,14",
     "7?!",
     " ".join(["dog", "cat"] * 40),
 )

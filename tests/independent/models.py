@@ -43,7 +43,9 @@ class Clip:
 
     def image(self, pixels: Array) -> Array:
         """Read the picture's vector at the class token."""
-        tower = self.weights.at("vision_model")
+        return self._image(self.weights.at("vision_model"), pixels)
+
+    def _image(self, tower: Weights, pixels: Array) -> Array:
         rows = embed_patches(pixels, tower.at("embeddings.patch_embedding"))
         x = np.vstack([tower["embeddings.class_embedding"], rows]) + tower["embeddings.position_embedding.weight"]
         x = layer_norm(x, tower.at("pre_layrnorm"), 1e-5)
@@ -177,3 +179,14 @@ class VitBert:
             x = x + linear(gelu(linear(normed, layer.at("intermediate.dense"))), layer.at("output.dense"))
         pooled = np.tanh(linear(layer_norm(x[0], tower.at("layernorm"), epsilon), tower.at("pooler.dense")))
         return unit(linear(pooled, self.weights.at("visual_projection")))
+
+
+class ClipVitBert(Clip):
+    """CLIP's image tower beside a BERT with its tanh pooler."""
+
+    text = VitBert.text
+
+    def image(self, pixels: Array) -> Array:
+        """Read the picture's vector at the class token; the tower's prefix depends on the version that saved it."""
+        doubled = "vision_model.vision_model.embeddings.class_embedding" in self.weights
+        return self._image(self.weights.at("vision_model.vision_model" if doubled else "vision_model"), pixels)

@@ -111,6 +111,7 @@ class SiglipTokens:
 class GemmaTokens:
     """Gemma's BPE on lower case (big_vision: lower, then tok(length, model="gemma", bos="no", eos="sticky")).
 
+    "lower" is TensorFlow's, which without an encoding changes ASCII only.
     Merges are applied here, from tokenizer.json: the pair learned first, with bytes for what has no piece.
     """
 
@@ -122,7 +123,8 @@ class GemmaTokens:
         self.limit = limit
 
     def __call__(self, text: str) -> list[int]:
-        ids = [*self.pieces(text.lower().replace(" ", "\u2581")), self.ids["<eos>"]]
+        lowered = "".join(sign.lower() if sign.isascii() else sign for sign in text)
+        ids = [*self.pieces(lowered.replace(" ", "\u2581")), self.ids["<eos>"]]
         return [*cut(ids, self.limit), *[self.ids["<pad>"]] * (self.limit - len(ids))]
 
     def pieces(self, text: str) -> list[int]:

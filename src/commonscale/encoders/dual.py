@@ -50,7 +50,7 @@ class DualEncoder(BatchedEncoder):
         super().__init__(options)
         self.checkpoint = checkpoint
         self._model = checkpoint.load_model(self.model_class)
-        self._tokenizer = checkpoint.load_tokenizer()
+        self._tokenizer = self._load_tokenizer()
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token or self._tokenizer.unk_token
         self._image_processor = checkpoint.load_image_processor()
@@ -100,6 +100,9 @@ class DualEncoder(BatchedEncoder):
             return []
         ids = self._tokenized(list(texts), padding=False, truncation=False, verbose=False)["input_ids"]
         return [len(text_ids) for text_ids in ids]
+
+    def _load_tokenizer(self) -> Any:
+        return self.checkpoint.load_tokenizer()
 
     def _canonical(self, text: str) -> str:
         """Return the form of a text that the tokenizer is to see."""

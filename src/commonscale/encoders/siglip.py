@@ -12,10 +12,14 @@ google/siglip2-*-naflex      Siglip2Model         at their own aspect, in up to 
 Texts were trained in one form only: in lower case, an end mark after the last token, padding on the right up to the
 last place (64 in nearly all), and no mask. The vector is read at that last place, so a text padded to another length,
 or with its padding masked, gets another vector. transformers' own processors leave parts of this to the caller.
+
+Lower case means A to Z for SigLIP 2, as its authors' code has it (big_vision, the preprocessing op "lower"). SigLIP's
+tokenizer in transformers lowers every script and drops punctuation.
 """
 
 from __future__ import annotations
 
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any, ClassVar
 
 from commonscale.core.errors import EncoderError, MissingExtraError
@@ -26,6 +30,8 @@ from commonscale.encoders.dual import DualEncoder, text_limit
 from commonscale.encoders.naflex import mend_positions
 from commonscale.encoders.options import EncodingOptions
 from commonscale.encoders.request import LoadRequest
+
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 class SiglipEncoder(DualEncoder):
@@ -38,7 +44,7 @@ class SiglipEncoder(DualEncoder):
         super().__init__(checkpoint, options)
         # Shorter than this only by the caller's wish, and even then padded to here.
         self._places = text_limit(self._tokenizer, checkpoint.config.text_config, None)
-        # Gemma's tokenizer, which SigLIP 2 has, ignores this setting of its own (transformers 4.57 to 5.23).
+        # Gemma's tokenizer, which SigLIP 2 has, ignores this setting of its files (transformers 4.57 to 5.23).
         self._lowers = self._tokenizer.init_kwargs.get("do_lower_case") is not False
         self._check_marks()
 
@@ -49,7 +55,7 @@ class SiglipEncoder(DualEncoder):
         return int(getattr(config, "projection_size", None) or config.hidden_size)
 
     def _canonical(self, text: str) -> str:
-        return text.lower() if self._lowers else text
+        return text.translate(_LOWER) if self._lowers else text
 
     def _prepare_texts(self, texts: list[str], role: Role) -> dict[str, Any]:
         torch = require("torch", "encoders")
@@ -83,6 +89,13 @@ class NaflexEncoder(SiglipEncoder):
         super().__init__(checkpoint, options)
         mend_positions(self._model.vision_model.embeddings)
 
+    def _load_tokenizer(self) -> Any:
+        # transformers 5 has a class of its own for these checkpoints, which lowers every script; Gemma's lowers none.
+        auto = require("transformers", "encoders").AutoTokenizer
+        name = self.checkpoint.name
+        with explained(name, "the tokenizer"):
+            return auto.from_pretrained(name, tokenizer_type="gemma", trust_remote_code=False, **self.checkpoint.hub)
+
 
 def load(request: LoadRequest) -> SiglipEncoder:
     """Load a checkpoint; see :func:`commonscale.load_encoder`.
@@ -102,7 +115,7 @@ def _require_sentencepiece(checkpoint: Checkpoint) -> None:
     """Ask for what transformers' SiglipTokenizer needs; without it, a tokenizer with other rules would be loaded."""
     auto = require("transformers.models.auto.tokenization_auto", "encoders")
     with explained(checkpoint.name, "the tokenizer"):
-        named = auto.get_tokenizer_config(checkpoint.name, **checkpoint.hub).get("tokenizer_class", "")
+        named = auto.get_tokenizer_config(checkpoint.name, **checkpoint.hub).get("tokenizer_class") or ""
     if named.startswith("SiglipTokenizer"):
         require("sentencepiece", "encoders")
         try:

@@ -15,11 +15,11 @@ import pytest
 from commonscale.core.errors import TruncationWarning
 from commonscale.encoders import BatchedEncoder, load_encoder
 from exactness import TEXTS, check_half_precision, check_picture, check_texts, encoded_texts
-from independent.models import Clip, VitBert
+from independent.models import Clip, ClipVitBert, VitBert
 from independent.pictures import cropped, settings_of, squashed
 from independent.tokens import ClipTokens, WordPieces, cut
 from odd_pictures import odd_pictures
-from tiny_checkpoints.clip import save_random_clip, save_random_dual_encoder
+from tiny_checkpoints.clip import save_random_clip, save_random_clip_and_bert, save_random_dual_encoder
 from tiny_models import BERT_TOKENS, CLIP_TOKENS
 
 pytest.importorskip("torch")
@@ -52,6 +52,7 @@ class Case(NamedTuple):
 KINDS = {
     "CLIP": Kind(save_random_clip, Clip, ClipTokens, cropped, CLIP_TOKENS),
     "ViT and BERT": Kind(save_random_dual_encoder, VitBert, WordPieces, squashed, BERT_TOKENS),
+    "CLIP's ViT and BERT": Kind(save_random_clip_and_bert, ClipVitBert, WordPieces, cropped, BERT_TOKENS),
 }
 
 

@@ -108,6 +108,13 @@ def test_case_is_not_read(case):
     assert (vectors[0] == vectors[1]).all()
 
 
+def test_siglip_2_lowers_a_to_z_only(naflex):
+    """As TensorFlow's lower does, with which it was trained; transformers 5 lowers every script."""
+    ids = naflex.encoder._prepare_texts(["É", "é"], "text")["input_ids"].tolist()
+    assert ids == [naflex.ids("É"), naflex.ids("é")]
+    assert ids[0] != ids[1]
+
+
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_the_last_token_that_is_read(case, over):
     assert case.encoder.max_tokens == TOKENS
