@@ -39,6 +39,10 @@ class EmbedServer:
     _now: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def forget(self) -> None:
+        """Forget what was asked and what was to be answered, for the next test."""
+        self.calls, self.script, self.always, self.meet, self.most_at_once = [], deque(), None, None, 0
+
     @property
     def texts(self) -> list[list[str]]:
         """The texts of every request, in the order of their coming."""

@@ -34,10 +34,24 @@ SECRET = "aws-secret-0123456789"
 Make = Callable[..., Any]
 
 
-@pytest.fixture
-def server() -> Iterator[EmbedServer]:
+@pytest.fixture(scope="module")
+def running() -> Iterator[EmbedServer]:
     with serve_embeddings() as running:
         yield running
+
+
+@pytest.fixture
+def server(running: EmbedServer) -> EmbedServer:
+    running.forget()
+    return running
+
+
+@pytest.fixture(scope="module")
+def shared_client(running: EmbedServer) -> Any:
+    """Make a client like that of load_encoder, which takes boto3 a tenth of a second."""
+    config = Config(retries={"total_max_attempts": 1})
+    key = {"aws_access_key_id": "AKIDEXAMPLE", "aws_secret_access_key": SECRET}
+    return boto3.client("bedrock-runtime", region_name="us-east-1", endpoint_url=running.url, config=config, **key)
 
 
 @pytest.fixture
@@ -58,11 +72,12 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make(server: EmbedServer, clock: FakeTime) -> Make:
-    """Load an encoder that asks the server and sleeps by the fake clock."""
+def make(server: EmbedServer, clock: FakeTime, shared_client: Any) -> Make:
+    """Load an encoder that asks the server and sleeps by the fake clock; ``own``: with a client that it makes."""
 
-    def load(name: str = V3, **settings: Any) -> Any:
-        encoder = load_encoder(name, **{"region": "us-east-1", "base_url": server.url, **settings})
+    def load(name: str = V3, *, own: bool = False, **settings: Any) -> Any:
+        place = {"region": "us-east-1", "base_url": server.url} if own else {"client": shared_client}
+        encoder = load_encoder(name, **{**place, **settings})
         clock.govern(encoder)
         return encoder
 
@@ -95,7 +110,7 @@ def test_the_body_of_a_request_byte_for_byte() -> None:
 
 
 def test_questions_and_passages_have_their_input_types(make: Make, server: EmbedServer) -> None:
-    encoder = make()
+    encoder = make(own=True)
     np.testing.assert_allclose(encoder.encode_questions(["a dog"]), text_rows(["a dog"], QUESTION), atol=1e-6)
     np.testing.assert_allclose(encoder.encode_texts(["a dog"]), text_rows(["a dog"]), atol=1e-6)
     question, passage = server.calls
@@ -226,7 +241,7 @@ def test_a_model_that_needs_a_profile(make: Make, server: EmbedServer) -> None:
 
 def test_throttling_is_waited_out(make: Make, server: EmbedServer, clock: FakeTime) -> None:
     server.script.extend([throttled(), throttled(**{"Retry-After": "9"}), throttled(**{"x-amz-retry-after": "4500"})])
-    np.testing.assert_allclose(make().encode_texts(["a"]), text_rows(["a"]), atol=1e-6)
+    np.testing.assert_allclose(make(own=True).encode_texts(["a"]), text_rows(["a"]), atol=1e-6)
     assert clock.slept[1:] == [9.0, 4.5]
     assert 1 <= clock.slept[0] <= 2
     assert len(server.calls) == 4  # boto3 adds no attempts of its own
@@ -279,7 +294,7 @@ def test_what_the_model_itself_refuses_is_of_the_item(make: Make, server: EmbedS
 
 def test_an_answer_that_is_late_is_asked_for_again(make: Make, server: EmbedServer, clock: FakeTime) -> None:
     server.script.append(Answer(hang=True))
-    np.testing.assert_allclose(make(timeout=0.3).encode_texts(["a"]), text_rows(["a"]), atol=1e-6)
+    np.testing.assert_allclose(make(own=True, timeout=0.3).encode_texts(["a"]), text_rows(["a"]), atol=1e-6)
     assert len(clock.slept) == 1
 
 
@@ -287,7 +302,7 @@ def test_no_connection(make: Make, clock: FakeTime) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(EncoderUnavailableError, match="in all of 2 attempts, lastly so: EndpointConnectionError"):
-        make(base_url=f"http://127.0.0.1:{port}", max_retries=1).encode_texts(["a"])
+        make(own=True, base_url=f"http://127.0.0.1:{port}", max_retries=1).encode_texts(["a"])
     assert len(clock.slept) == 1
 
 
@@ -323,44 +338,42 @@ def test_no_credentials(make: Make, server: EmbedServer, monkeypatch: pytest.Mon
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(EncoderUnavailableError, match=r"Unable to locate credentials.*Give credentials as boto3 reads"):
-        make().encode_texts(["a"])
+        make(own=True).encode_texts(["a"])
     assert server.calls == []
 
 
 def test_no_region(make: Make) -> None:
     with pytest.raises(EncoderUnavailableError, match=r"You must specify a region.*Pass region="):
-        make(region=None)
+        make(own=True, region=None)
 
 
 def test_a_profile_that_is_not_there(make: Make) -> None:
     with pytest.raises(EncoderUnavailableError, match=r"profile \(mine\) could not be found.*Pass region="):
-        make(profile="mine")
+        make(own=True, profile="mine")
 
 
 def test_the_secret_is_never_shown(make: Make, server: EmbedServer) -> None:
-    encoder = make()
+    encoder = make(own=True)
     server.always = Answer(403, {"message": "no"}, {"x-amzn-ErrorType": "AccessDeniedException"})
     with pytest.raises(EncoderUnavailableError) as caught:
         encoder.encode_texts(["a"])
     assert SECRET not in f"{caught.value} {encoder!r} {encoder.calls!r} {encoder.fingerprint}"
 
 
-def test_a_client_of_the_caller(make: Make, server: EmbedServer, clock: FakeTime) -> None:
-    config = Config(retries={"total_max_attempts": 1})
-    client = boto3.client("bedrock-runtime", region_name="us-east-1", endpoint_url=server.url, config=config)
+def test_a_client_of_the_caller(make: Make, server: EmbedServer, clock: FakeTime, shared_client: Any) -> None:
     server.script.append(throttled(**{"Retry-After": "5"}))
-    encoder = make(region=None, base_url=None, client=client)
+    encoder = make(client=shared_client)
     np.testing.assert_allclose(encoder.encode_texts(["a"]), text_rows(["a"]), atol=1e-6)
     assert clock.slept == [5.0]
     with pytest.raises(InvalidInputError, match="either client"):
-        make(client=client)
+        make(client=shared_client, region="us-east-1")
     with pytest.raises(InvalidInputError, match="client must be boto3's client of 'bedrock-runtime', got object"):
-        make(region=None, base_url=None, client=object())
+        make(client=object())
 
 
 def test_the_fingerprint_is_of_the_model_and_the_service(make: Make) -> None:
     first = make().fingerprint
-    assert first == make(batch_size=3, region="eu-west-1", requests_per_minute=9).fingerprint
+    assert first == make(own=True, batch_size=3, region="eu-west-1", requests_per_minute=9).fingerprint
     profile = make(V4).fingerprint
     assert profile == make("global.cohere.embed-v4:0").fingerprint
     assert first != make(truncate="start").fingerprint
