@@ -14,6 +14,7 @@ from independent.transformer import (
     Array,
     Weights,
     attend,
+    bert,
     embed_patches,
     gelu,
     layer_norm,
@@ -35,6 +36,8 @@ class OpenClip:
     def text(self, ids: list[int]) -> Array:
         """Read the vector of ids, filled up to the tower's length, at the highest id or at the last position."""
         settings = self.config["text_cfg"]
+        if "hf_model_name" in settings:
+            return self._mean_of_bert([number for number in ids if number != 0])
         tower = self.weights.at("text") if self.config.get("custom_text") else self.weights
         x = tower["token_embedding.weight"][ids] + tower["positional_embedding"]
         epsilon = settings.get("norm_kwargs", {}).get("eps", 1e-5)
@@ -48,6 +51,11 @@ class OpenClip:
         if settings.get("proj_bias"):
             return unit(linear(pooled, tower.at("text_projection")))
         return unit(pooled @ tower["text_projection"])
+
+    def _mean_of_bert(self, ids: list[int]) -> Array:
+        """Pool a BERT's hidden states of the tokens that are no padding, through two layers with gelu."""
+        pooled = bert(ids, self.weights.at("text.transformer"), 4, 1e-12).mean(axis=0)
+        return unit(linear(gelu(linear(pooled, self.weights.at("text.proj.0"))), self.weights.at("text.proj.2")))
 
     def image(self, rgb: Array) -> Array:
         """Read the vector of a picture, shape (height, width, 3)."""

@@ -63,6 +63,32 @@ def save_tiny_siglip(folder: Path | str, *, seed: int = 0) -> Path:
     return _save(model, {**config, "custom_text": True}, folder, _write_bert_tokenizer, pixels, seed)
 
 
+def save_tiny_bert(folder: Path | str, *, seed: int = 0) -> Path:
+    """Write a CustomTextCLIP like laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k: a text tower of transformers.
+
+    The folder ``bert`` inside is what the hub has under the name of that tower, ``someone/tiny-bert``.
+    """
+    from open_clip import CustomTextCLIP
+    from transformers import BertConfig
+
+    folder = Path(folder)
+    tower = folder / "bert"
+    tower.mkdir(parents=True, exist_ok=True)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    BertConfig(**shape, vocab_size=_write_bert_tokenizer(tower), max_position_embeddings=64).save_pretrained(tower)
+    text = {
+        "hf_model_name": "someone/tiny-bert",
+        "hf_tokenizer_name": "someone/tiny-bert",
+        "hf_pooler_type": "mean_pooler",
+        "hf_proj_type": "mlp",
+        "context_length": TOKENS,
+    }
+    config = {"embed_dim": DIMENSION, "vision_cfg": _VISION, "text_cfg": text}
+    local = {**config, "text_cfg": {**text, "hf_model_name": str(tower), "hf_model_pretrained": False}}
+    pixels = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}
+    return _save(CustomTextCLIP(**local), {**config, "custom_text": True}, folder, _write_bert_tokenizer, pixels, seed)
+
+
 def register_tower() -> None:
     """Make the image tower known to timm: vit_base_patch16_siglip_224, only smaller."""
     import timm

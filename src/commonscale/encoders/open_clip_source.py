@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,18 @@ def find(request: LoadRequest) -> Source:
         InvalidInputError: if the name has none of these forms, or names no architecture or weights that there are.
         EncoderError: if a file is missing, damaged or cannot be downloaded.
     """
+    source = _found(request)
+    tower = source.config["text_cfg"].get("hf_model_name")
+    if not request.local_files_only or not tower or Path(tower).is_dir():
+        return source
+    # open_clip would ask the hub for the config of a text tower of transformers, whatever it has in the cache.
+    with explained(request.name, "the config of its text tower"):
+        config = _download(tower, ("config.json",), {"local_files_only": True})
+    text = {**source.config["text_cfg"], "hf_model_name": str(Path(config).parent), "hf_model_pretrained": False}
+    return replace(source, settings={**source.settings, "text_cfg": text})
+
+
+def _found(request: LoadRequest) -> Source:
     if request.name.startswith("open_clip:"):
         return _built_in(request, request.name.removeprefix("open_clip:"))
     if request.name.startswith("local-dir:"):

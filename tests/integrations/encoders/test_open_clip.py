@@ -296,6 +296,24 @@ def test_hub_names_and_tags(siglip_folder, tmp_path, monkeypatch):
     assert np.abs(found["tag"].encode_images([wide]) - found["hub"].encode_images([squashed])).max() < 1e-6
 
 
+def test_a_text_tower_of_transformers_is_taken_from_the_cache(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    folder = tiny.save_tiny_bert(tmp_path / "bert")
+    with pytest.raises(EncoderError, match="Cannot load the config of its text tower"):
+        load_encoder(folder, device="cpu", local_files_only=True)
+    cached("someone/tiny-bert", folder / "bert", tmp_path / "cache")
+    cached("someone/tiny-clip", folder, tmp_path / "cache")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    pieces = WordPieces(folder)
+    expected = np.stack([OpenClip(folder).text(pieces(text)) for text in TEXTS])
+    for name in (folder, "hf-hub:someone/tiny-clip"):
+        encoder = load_encoder(name, device="cpu", local_files_only=True)
+        assert np.abs(encoder.encode_texts(TEXTS) - expected).max() < 1e-5
+        half = load_encoder(name, device="cpu", local_files_only=True, dtype="bfloat16")
+        assert ((half.encode_texts(TEXTS) * expected).sum(axis=1) > 0.99).all()
+
+
 def test_pickled_weights_are_read_without_running_code(clip_folder, copy):
     from safetensors.torch import load_file
 
