@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from commonscale.core.encoder_methods import lacking
 from commonscale.core.errors import InvalidInputError
 from commonscale.encoders.base import EncodedBatch, Encoder, Role, Vectors
 from commonscale.encoders.cache_items import Item, image_items, text_items
@@ -62,9 +63,9 @@ class CachedEncoder:
         Raises:
             InvalidInputError: if it is no encoder, or a number is too small.
         """
-        lacking = [name for name in ("encode_questions", "encode_texts", "encode_images") if not hasattr(encoder, name)]
-        if lacking:
-            raise InvalidInputError(f"{type(encoder).__name__} is no encoder: it lacks {', '.join(lacking)}")
+        missing = lacking(encoder)
+        if missing:
+            raise InvalidInputError(f"{type(encoder).__name__} is no encoder: it lacks {', '.join(missing)}")
         if isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1:
             raise InvalidInputError(f"chunk_size must be a whole number of at least 1, got {chunk_size!r}")
         self.encoder = encoder

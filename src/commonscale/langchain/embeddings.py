@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 
+from commonscale.core.encoder_methods import lacking
 from commonscale.core.errors import InvalidInputError
 from commonscale.encoders.base import Encoder
+
+_IMAGE_METHODS = ("embed_images", "embed_image")
+"""What embeddings call their method for pictures. Where there are both, the second takes a single one."""
+
+
+def image_method(embeddings: Any) -> Callable[[list[Any]], Any] | None:
+    """Give the method of embeddings that takes a list of pictures, None if they read none."""
+    return next((found for name in _IMAGE_METHODS if callable(found := getattr(embeddings, name, None))), None)
+
+
+NO_IMAGES = (
+    f"{{}} reads no images: it has neither {' nor '.join(_IMAGE_METHODS)}(); give embeddings that have, or what "
+    f"commonscale.load_encoder(name_or_path) returns"
+)
 
 
 class CommonscaleEmbeddings(Embeddings):
@@ -40,13 +55,13 @@ class CommonscaleEmbeddings(Embeddings):
             self.encoder: Encoder = load_encoder(os.fspath(encoder), **options)
         elif options:
             raise InvalidInputError(f"{sorted(options)} can only be given with the name of an encoder to load")
-        elif isinstance(encoder, Encoder):
-            self.encoder = encoder
-        else:
+        elif lacking(encoder):
             raise InvalidInputError(
                 f"an encoder, a hub id or a folder is needed, got {type(encoder).__name__}; an encoder has "
                 f"encode_questions, encode_texts, encode_images, dimension and fingerprint"
             )
+        else:
+            self.encoder = encoder
 
     @property
     def dimension(self) -> int:

@@ -13,7 +13,7 @@ from commonscale.core.cosines import Converter
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import IMAGE, TEXT, Modality, Vector
 from commonscale.langchain.documents import IMAGE_PATH_KEY
-from commonscale.langchain.embeddings import CommonscaleEmbeddings
+from commonscale.langchain.embeddings import NO_IMAGES, CommonscaleEmbeddings, image_method
 from commonscale.langchain.ingest_batch import Batch
 from commonscale.langchain.ingest_stores import way_of
 from commonscale.langchain.ingest_target import check_store
@@ -21,9 +21,6 @@ from commonscale.langchain.questions import as_embeddings
 from commonscale.stores.ingest import Embedded, Entry, Plan, as_list, check_count, labeled, put
 from commonscale.stores.ingest_ids import check_uuids, distinct, given_ids, id_of
 from commonscale.stores.ingest_pictures import Picture, PictureReader, pictures_of
-
-_IMAGE_METHODS = ("embed_image", "embed_images")
-"""What embeddings call their method for pictures; most have the first."""
 
 
 def add_texts(
@@ -146,12 +143,9 @@ def add_images(
         for key, picture, caption, metadata in zip(keys, pictures, texts, labels, strict=True)
     ]
     plan = job.plan(entries, "image", show_progress, score_kind)
-    embed = next((found for name in _IMAGE_METHODS if callable(found := getattr(job.embeddings, name, None))), None)
+    embed = image_method(job.embeddings)
     if embed is None:
-        raise InvalidInputError(
-            f"{type(job.embeddings).__name__} reads no images: it has neither {' nor '.join(_IMAGE_METHODS)}(); give "
-            f"embeddings that have, or what commonscale.load_encoder(name_or_path) returns"
-        )
+        raise InvalidInputError(NO_IMAGES.format(type(job.embeddings).__name__))
     reader = PictureReader(embed)
     stored = set(put(distinct(entries, _same, given=chosen is not None), reader, job.write, plan))
     reader.warn()

@@ -10,9 +10,10 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from commonscale.core.dense import unit_rows
+from commonscale.core.encoder_methods import lacking
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Modality, Question, Vector
-from commonscale.encoders.base import Encoder
+from commonscale.encoders.model_identity import model_name
 from commonscale.langchain.embeddings import CommonscaleEmbeddings
 
 _AT_ONCE = 16
@@ -32,11 +33,20 @@ def as_embeddings(given: Any) -> Embeddings:
     if isinstance(given, Embeddings) or (hasattr(given, "embed_query") and hasattr(given, "embed_documents")):
         embeddings: Embeddings = given
         return embeddings
-    if isinstance(given, Encoder):
+    if not lacking(given):
         return CommonscaleEmbeddings(given)
     raise InvalidInputError(
         f"embeddings with embed_query and embed_documents, or an encoder, are needed, got {type(given).__name__}"
     )
+
+
+def fingerprint_of(embeddings: Any) -> str | None:
+    """Identify embeddings: by their fingerprint, else by class and model; None if they name none."""
+    found = getattr(embeddings, "fingerprint", None)
+    if isinstance(found, str):
+        return found
+    name = model_name(embeddings)
+    return None if name is None else f"{type(embeddings).__name__}:{name}"
 
 
 class QuestionEmbedder:
@@ -64,7 +74,7 @@ class QuestionEmbedder:
                 embeddings do not give one vector for each.
         """
         _check(texts)
-        return self._assemble(texts, [_embed(e, texts, progress) for e in self._distinct])
+        return self._assemble(texts, [embed_questions(e, texts, progress) for e in self._distinct])
 
     async def aembed(self, texts: Sequence[str]) -> list[Question]:
         """As ``embed``, by the asynchronous methods and with the embedding objects concurrently."""
@@ -112,7 +122,16 @@ def _unit(embeddings: Embeddings, given: Any) -> Sequence[Vector]:
     return list(unit_rows(given if isinstance(given, np.ndarray) else vectors, "question vector"))
 
 
-def _embed(embeddings: Any, texts: Sequence[str], progress: Callable[[Sequence[str]], Any]) -> Sequence[Any]:
+def embed_questions(
+    embeddings: Any, texts: Sequence[str], progress: Callable[[Sequence[str]], Any] = lambda items: items
+) -> Sequence[Any]:
+    """Embed questions by the embeddings' method for queries, in one call where they have one for many.
+
+    Args:
+        embeddings: LangChain embeddings.
+        texts: the questions.
+        progress: wraps the questions while they are gone through one by one.
+    """
     many = getattr(embeddings, "embed_queries", None)
     if callable(many):
         found: Sequence[Any] = many(list(texts))
@@ -127,7 +146,7 @@ async def _aembed(embeddings: Any, texts: Sequence[str]) -> Sequence[Any]:
         found: Sequence[Any] = await many(list(texts))
         return found
     if not hasattr(embeddings, "aembed_query"):
-        return await asyncio.to_thread(_embed, embeddings, texts, lambda items: items)
+        return await asyncio.to_thread(embed_questions, embeddings, texts)
     limit = asyncio.Semaphore(_AT_ONCE)
 
     async def one(text: str) -> Any:

@@ -19,7 +19,7 @@ from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality, Source
 from commonscale.core.unbounded import is_by_text
 from commonscale.core.verification import FirstUse
-from commonscale.langchain.questions import QuestionEmbedder, as_embeddings
+from commonscale.langchain.questions import QuestionEmbedder, as_embeddings, fingerprint_of
 from commonscale.langchain.stores import source_of
 from commonscale.langchain.view import IdKey, View
 
@@ -120,7 +120,7 @@ class Wiring:
         dimension = getattr(source, "dimension", None)
         asked_by = self.embedder.by_modality.get(modality)
         return Provenance(
-            encoder_fingerprint=_fingerprint(asked_by) or made_by or _model_name(asked_by),
+            encoder_fingerprint=_fingerprint(asked_by) or made_by or fingerprint_of(asked_by),
             dimension=getattr(store, "dimension", None) if dimension is None else dimension,
             score_kind=getattr(kind, "__name__", "custom") if callable(kind) else kind,
         )
@@ -146,16 +146,6 @@ def _is_plain(value: Any) -> bool:
 def _fingerprint(embeddings: Any) -> str | None:
     found = getattr(embeddings, "fingerprint", None)
     return found if isinstance(found, str) else None
-
-
-def _model_name(embeddings: Any) -> str | None:
-    """Identify embeddings without fingerprint by class and model, as far as they name one."""
-    # Some classes keep the model itself in ``model`` and its name beside it.
-    for attribute in ("model_name", "model"):
-        name = getattr(embeddings, attribute, None)
-        if isinstance(name, str) and name:
-            return f"{type(embeddings).__name__}:{name}"
-    return None
 
 
 def _stores(settings: Settings) -> dict[Modality, Any]:

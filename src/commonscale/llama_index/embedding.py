@@ -14,12 +14,16 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import ImageType
 
+from commonscale.core.encoder_methods import METHODS, lacking
 from commonscale.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from commonscale.encoders.base import Vectors
 
-_METHODS = ("encode_questions", "encode_texts", "encode_images")
+NO_IMAGES = (
+    "{} reads no images: it has no get_image_embedding_batch(); give a multimodal embedding model or what "
+    "commonscale.load_encoder(name_or_path) returns"
+)
 
 # LlamaIndex starts all batches of an asynchronous call at once: so many would need so many times the memory, and an
 # encoder of the user's own need not bear threads. One lock for all, so that an embedding can be copied and pickled.
@@ -55,7 +59,7 @@ class CommonscaleEmbedding(MultiModalEmbedding):
             from commonscale.encoders import load_encoder
 
             encoder = load_encoder(os.fspath(encoder))
-        missing = [name for name in _METHODS if not callable(getattr(encoder, name, None))]
+        missing = lacking(encoder, METHODS)
         if missing:
             raise InvalidInputError(
                 f"{type(encoder).__name__} is no encoder: it lacks {', '.join(missing)}; "

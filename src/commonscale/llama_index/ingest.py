@@ -14,7 +14,7 @@ from llama_index.core.storage.docstore.types import BaseDocumentStore
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import IMAGE, TEXT, Modality, Vector
 from commonscale.llama_index.assembly import EmbedModel, as_embedding
-from commonscale.llama_index.embedding import CommonscaleEmbedding
+from commonscale.llama_index.embedding import NO_IMAGES, CommonscaleEmbedding
 from commonscale.llama_index.ingest_nodes import image_node, text_node
 from commonscale.llama_index.ingest_stores import Labels
 from commonscale.llama_index.ingest_target import Target
@@ -154,10 +154,7 @@ def add_images(
     plan = job.plan(entries, "image", show_progress, score_kind)
     embed = getattr(job.model, "get_image_embedding_batch", None)
     if not callable(embed):
-        raise InvalidInputError(
-            f"{type(job.model).__name__} reads no images: it has no get_image_embedding_batch(); give a multimodal "
-            f"embedding model or what commonscale.load_encoder(name_or_path) returns"
-        )
+        raise InvalidInputError(NO_IMAGES.format(type(job.model).__name__))
     reader = PictureReader(embed)
     stored = set(put(distinct(entries, _same, given=ids is not None), reader, job.write, plan))
     reader.warn()

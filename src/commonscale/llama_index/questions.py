@@ -73,7 +73,7 @@ class QuestionEmbedder:
         by_model = []
         for place, model in enumerate(self._models):
             wanted = _wanted(bundles, strings, place == self._given)
-            by_model.append(self._questions(bundles, strings, place, _embed(model, wanted, show_progress)))
+            by_model.append(self._questions(bundles, strings, place, embed_questions(model, wanted, show_progress)))
         return self._join(bundles, by_model)
 
     async def aembed(self, bundles: Sequence[QueryBundle]) -> list[Question]:
@@ -159,7 +159,8 @@ def _wanted(bundles: Sequence[QueryBundle], strings: Sequence[list[str]], given:
     return [text for bundle, parts in pairs if not given or bundle.embedding is None for text in parts]
 
 
-def _embed(model: BaseEmbedding, texts: Sequence[str], show_progress: bool) -> list[Any]:
+def embed_questions(model: BaseEmbedding, texts: Sequence[str], show_progress: bool = False) -> list[Any]:
+    """Embed questions by the model's method for queries, in batches where it has one for many."""
     if not isinstance(model, CommonscaleEmbedding):
         return [
             model.get_query_embedding(text) for text in get_tqdm_iterable(texts, show_progress, "Embedding questions")

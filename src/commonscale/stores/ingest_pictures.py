@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import errno
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -13,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from commonscale.core.errors import ImageError, InvalidInputError, SkippedImageWarning
+from commonscale.core.unreadable import embed_readable, reason_of
 from commonscale.core.warn import warn
 from commonscale.stores.ingest import Embedded
-
-_OF_A_FILE = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENAMETOOLONG}
-"""What the file system says of a wrong path; anything else (too many open files, a lost connection) is no picture's."""
 
 _NAMED = 5
 """Pictures that a warning names one by one."""
@@ -115,11 +112,7 @@ def _picture(image: Any, place: int) -> Picture:
 
 
 class PictureReader:
-    """Embeds pictures and leaves out those that cannot be read.
-
-    Embedding models raise an error for a whole batch if one picture in it is damaged; the batch is then halved until
-    that one stands alone.
-    """
+    """Embeds pictures and leaves out those that cannot be read."""
 
     def __init__(self, embed: Callable[[list[Any]], Any]) -> None:
         """Set up the reader.
@@ -132,10 +125,9 @@ class PictureReader:
 
     def __call__(self, pictures: list[Picture]) -> Embedded:
         """Embed a batch."""
-        kept: list[int] = []
-        vectors: list[Any] = []
-        self._read(pictures, 0, kept, vectors)
-        return Embedded(kept, vectors)
+        found = embed_readable(lambda part: self._embed([picture.readable for picture in part]), pictures)
+        self._failures += [f"{pictures[place].name} ({reason_of(error)})" for place, error in found.failures]
+        return Embedded(found.kept, found.vectors)
 
     def warn(self) -> None:
         """Warn of what was left out, if anything was."""
@@ -151,36 +143,3 @@ class PictureReader:
                 f"{number} left out: {'; '.join(failures[:_NAMED])}{more}",
                 SkippedImageWarning,
             )
-
-    def _read(self, pictures: list[Picture], start: int, kept: list[int], vectors: list[Any]) -> None:
-        try:
-            found = list(self._embed([picture.readable for picture in pictures]))
-        except Exception as error:
-            if not _is_of_a_picture(error):
-                raise
-            if len(pictures) == 1:
-                self._failures.append(_reason(pictures[0], error))
-                return
-            half = len(pictures) // 2
-            self._read(pictures[:half], start, kept, vectors)
-            self._read(pictures[half:], start + half, kept, vectors)
-            return
-        if len(found) != len(pictures):
-            raise InvalidInputError(f"the embedding model gave {len(found)} vectors for {len(pictures)} pictures")
-        kept += range(start, start + len(pictures))
-        vectors += found
-
-
-def _is_of_a_picture(error: Exception) -> bool:
-    """Tell a picture that cannot be read from a model that fails: there are OSErrors for both."""
-    if isinstance(error, OSError):
-        own = type(error).__module__.partition(".")[0] in ("builtins", "PIL")
-        lost = isinstance(error, (ConnectionError, TimeoutError))
-        return own and not lost and (error.errno is None or error.errno in _OF_A_FILE)
-    return isinstance(error, ImageError)
-
-
-def _reason(picture: Picture, error: Exception) -> str:
-    # Errors of Commonscale's encoders name place and picture first, where the place is that within a batch.
-    said = str(error.__cause__ or error) if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
-    return f"{picture.name} ({said.strip()})"

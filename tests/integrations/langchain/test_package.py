@@ -35,11 +35,13 @@ def test_missing_langchain_says_what_to_run():
 def test_exports():
     assert sorted(commonscale.langchain.__all__) == [
         "CommonscaleEmbeddings",
+        "LangChainEncoder",
         "ModalityBalancer",
         "RetrieverSource",
         "STORES",
         "SimilarityStandardizer",
         "StandardizedMultiModalRetriever",
+        "add_embedded",
         "add_images",
         "add_texts",
         "to_content_blocks",
