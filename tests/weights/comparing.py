@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from commonscale.core.errors import TruncationWarning
-from commonscale.encoders import load_encoder
+from commonscale.encoders import Encoder, load_encoder
 from weights.checkpoints import scale_and_bias
 from weights.documented import Case
 from weights.originals import Original
@@ -23,14 +23,14 @@ def documented(case: Case, checkpoint: str, weights: Path, pictures: list[Any]) 
 
     Args:
         case: the numbers.
-        checkpoint: what to load: the case's checkpoint, or a folder.
+        checkpoint: what to load.
         weights: the file with its scale.
         pictures: the pictures, one for each row of numbers.
 
     Raises:
         AssertionError: if it gives others.
     """
-    encoder = load_encoder(checkpoint, local_files_only=True, **dict(case.settings))
+    encoder = load_encoder(checkpoint, local_files_only=True)
     cosines = encoder.encode_images(pictures).astype(np.float64) @ encoder.encode_texts(case.texts).T
     scale, bias = (case.factor or 1.0), 0.0
     if case.form != "cosine" and case.factor is None:
@@ -39,19 +39,23 @@ def documented(case: Case, checkpoint: str, weights: Path, pictures: list[Any]) 
     np.testing.assert_allclose(found, np.array(case.numbers), rtol=0, atol=case.atol, err_msg=case.source)
 
 
-def recorded(file: Path, original: Original, checkpoint: str) -> None:
-    """Check that a checkpoint gives the vectors that the original implementation gave.
+def ours(checkpoint: str, original: Original) -> Encoder:
+    """Load a checkpoint as it is compared with the original."""
+    return load_encoder(checkpoint, local_files_only=True, dtype=original.dtype)
+
+
+def recorded(file: Path, original: Original, encoder: Encoder) -> None:
+    """Check that an encoder gives the vectors that the original implementation gave.
 
     Args:
         file: what ``record`` wrote.
         original: how it was computed.
-        checkpoint: what to load: the recorded checkpoint, or a folder.
+        encoder: ours of the same checkpoint; see ``ours``.
 
     Raises:
         AssertionError: if it gives others, or the drawn pictures are not those that were recorded.
     """
     record = json.loads(file.read_text(encoding="utf-8"))
-    encoder = load_encoder(checkpoint, local_files_only=True, dtype=original.dtype, **dict(original.settings))
     pictures = drawn()
     assert {name: digest(picture) for name, picture in pictures.items()} == record["pictures"], "other pictures"
     with warnings.catch_warnings():

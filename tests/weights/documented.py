@@ -33,7 +33,7 @@ class Case:
         draw: draws the pictures, in the order of the rows.
         factor: what cosines are multiplied with, if it is not the checkpoint's own.
         log_scale_if_absent: logarithm of the factor of checkpoints that have none.
-        settings: further keywords of ``load_encoder``.
+        prefix: what ``load_encoder`` needs before the hub id, to tell the family.
     """
 
     checkpoint: str
@@ -47,12 +47,12 @@ class Case:
     draw: Callable[[], Mapping[str, Any]] | None = None
     factor: float | None = None
     log_scale_if_absent: float | None = None
-    settings: tuple[tuple[str, Any], ...] = ()
+    prefix: str = ""
 
     @property
     def id(self) -> str:
         """The readable id of the test."""
-        return f"{self.checkpoint}-{self.picture or 'drawn'}-{self.form}"
+        return f"{self.prefix}{self.checkpoint}-{self.picture or 'drawn'}-{self.form}"
 
 
 _TRANSFORMERS = "huggingface/transformers, tests/models"
@@ -184,16 +184,20 @@ CASES = (
         atol=0.01,
         picture="two_dogs_in_snow.jpg",
     ),
-    Case(
-        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
-        "mlfoundations/open_clip, README.md, Usage: ViT-B-32, laion2b_s34b_b79k, on docs/CLIP.png; 100 * cosine",
-        ("a diagram", "a dog", "a cat"),
-        ((1.0, 0.0, 0.0),),
-        "softmax",
-        # Printed as [[1., 0., 0.]].
-        atol=5e-3,
-        picture="CLIP.png",
-        prepare=seen_by_openai_clip,
-        factor=100.0,
+    *(
+        Case(
+            "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+            "mlfoundations/open_clip, README.md, Usage: ViT-B-32, laion2b_s34b_b79k, on docs/CLIP.png; 100 * cosine",
+            ("a diagram", "a dog", "a cat"),
+            ((1.0, 0.0, 0.0),),
+            "softmax",
+            # Printed as [[1., 0., 0.]].
+            atol=5e-3,
+            picture="CLIP.png",
+            prepare=seen_by_openai_clip,
+            factor=100.0,
+            prefix=prefix,
+        )
+        for prefix in ("", "hf-hub:")  # by transformers, and by open_clip
     ),
 )

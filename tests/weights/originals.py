@@ -23,8 +23,16 @@ LONGCLIP = "COMMONSCALE_LONGCLIP"
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-def dual(class_name: str, **padding: Any) -> Callable[[str, Sequence[str], Sequence[Any]], Pair]:
-    """Compute by a model of transformers whose forward gives ``text_embeds`` and ``image_embeds``."""
+def dual(
+    class_name: str, *, lower: bool = False, whole: bool = False
+) -> Callable[[str, Sequence[str], Sequence[Any]], Pair]:
+    """Compute by a model of transformers whose forward gives ``text_embeds`` and ``image_embeds``.
+
+    Args:
+        class_name: the model's class.
+        lower: put texts into lower case first, where a model was taught so and its tokenizer leaves it to the caller.
+        whole: pad texts to all of the model's positions and give it no mask of them.
+    """
 
     def embed(name: str, texts: Sequence[str], pictures: Sequence[Any]) -> Pair:
         import torch
@@ -32,15 +40,23 @@ def dual(class_name: str, **padding: Any) -> Callable[[str, Sequence[str], Seque
 
         model = getattr(transformers, class_name).from_pretrained(name, dtype=torch.float32).eval()
         processor = transformers.AutoProcessor.from_pretrained(name)
-        rows = [], []
-        with torch.inference_mode():
-            for text in texts:
-                inputs = processor(text=[text], images=pictures[0], truncation=True, return_tensors="pt", **padding)
-                rows[0].append(model(**inputs).text_embeds[0])
-            for picture in pictures:
-                inputs = processor(text=[texts[0]], images=picture, truncation=True, return_tensors="pt", **padding)
-                rows[1].append(model(**inputs).image_embeds[0])
-        return _unit(rows[0]), _unit(rows[1])
+        padding: dict[str, Any] = {}
+        if whole:
+            padding = {"padding": "max_length", "max_length": model.config.text_config.max_position_embeddings}
+
+        def forward(text: str, picture: Any) -> Any:
+            tokens = processor.tokenizer(
+                [text.lower() if lower else text], truncation=True, return_tensors="pt", **padding
+            )
+            if whole:
+                tokens.pop("attention_mask", None)
+            with torch.inference_mode():
+                return model(**tokens, **processor.image_processor(images=[picture], return_tensors="pt"))
+
+        return (
+            _unit([forward(text, pictures[0]).text_embeds[0] for text in texts]),
+            _unit([forward(texts[0], picture).image_embeds[0] for picture in pictures]),
+        )
 
     return embed
 
@@ -69,16 +85,29 @@ def blip(name: str, texts: Sequence[str], pictures: Sequence[Any]) -> Pair:
 
 
 def e5v(name: str, texts: Sequence[str], pictures: Sequence[Any]) -> Pair:
-    """Compute as the README of kongds/E5-V does."""
+    """Compute as the README of kongds/E5-V does.
+
+    That is for transformers 4.41. For later ones the table of embeddings is enlarged by the row of ``<image>``, whose
+    id lies one past the published table, as its authors advise (kongds/E5-V, issue 7); and the processor is told what
+    it learned to ask for since: the size of a patch, and that the image tower's first state is left out.
+    """
     import torch
+    import transformers
     from transformers import LlavaNextForConditionalGeneration, LlavaNextProcessor
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chat = (
         "<|start_header_id|>user<|end_header_id|>\n\n{}<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n \n"
     )
-    model = LlavaNextForConditionalGeneration.from_pretrained(name, dtype=torch.float16).to(device).eval()
+    dtype = {"torch_dtype" if transformers.__version__.startswith("4.") else "dtype": torch.float16}
+    model = LlavaNextForConditionalGeneration.from_pretrained(name, **dtype).to(device).eval()
     processor = LlavaNextProcessor.from_pretrained(name)
+    processor.patch_size = model.config.vision_config.patch_size
+    processor.num_additional_image_tokens = 1
+    processor.vision_feature_select_strategy = model.config.vision_feature_select_strategy
+    rows = model.config.image_token_index + 1
+    if model.get_input_embeddings().num_embeddings < rows and not transformers.__version__.startswith("4.41."):
+        model.resize_token_embeddings(rows, mean_resizing=False)
 
     def last(**given: Any) -> Any:
         inputs = processor(return_tensors="pt", **given).to(device, torch.float16)
@@ -157,7 +186,7 @@ class Original:
         text_atol: largest accepted difference of a component of a text's unit vector.
         image_atol: the same of a picture's. Larger, because libraries resize pictures by other code.
         dtype: the type in which ours computes.
-        settings: further keywords of ``load_encoder``.
+        prefix: what ``load_encoder`` needs before the hub id.
     """
 
     api: str
@@ -166,12 +195,15 @@ class Original:
     text_atol: float = 1e-4
     image_atol: float = 1e-3
     dtype: str | None = None
-    settings: tuple[tuple[str, Any], ...] = ()
+    prefix: str = ""
 
 
-_CLIP = Original("transformers.CLIPModel", dual("CLIPModel", padding=True))
-_SIGLIP = Original("transformers.SiglipModel", dual("SiglipModel", padding="max_length", max_length=64))
-_NAFLEX = Original("transformers.Siglip2Model", dual("Siglip2Model", padding="max_length", max_length=64))
+_CLIP = Original("transformers.CLIPModel", dual("CLIPModel"))
+_SIGLIP = Original("transformers.SiglipModel, texts padded", dual("SiglipModel", whole=True))
+# In lower case and padded: transformers, docs/source/en/model_doc/siglip2.md, Notes. Without a mask: the same
+# repository, src/transformers/models/siglip2/convert_siglip2_to_hf.py, get_siglip2_tokenizer.
+_SIGLIP_2 = Original("transformers.SiglipModel, texts in lower case", dual("SiglipModel", lower=True, whole=True))
+_NAFLEX = Original("transformers.Siglip2Model, texts in lower case", dual("Siglip2Model", lower=True, whole=True))
 _BLIP = Original("transformers.BlipForImageTextRetrieval, text_proj and vision_proj", blip)
 # Computes with weights rounded to 16 bits on every device.
 _LONGCLIP = Original(
@@ -181,7 +213,9 @@ _LONGCLIP = Original(
     text_atol=2e-3,
     image_atol=2e-3,
 )
-_OPEN_CLIP = Original("open_clip", open_clip, ("torch", "open_clip_torch", "torchvision", "timm", "pillow"))
+_OPEN_CLIP = Original(
+    "open_clip", open_clip, ("torch", "open_clip_torch", "torchvision", "timm", "pillow"), prefix="hf-hub:"
+)
 _SENTENCE_TRANSFORMER = Original(
     "sentence_transformers.SentenceTransformer", sentence_transformer, ("torch", "sentence-transformers", "pillow")
 )
@@ -202,13 +236,13 @@ ORIGINALS = {
     ),
     "google/siglip-base-patch16-224": _SIGLIP,
     "google/siglip-so400m-patch14-384": _SIGLIP,
-    "google/siglip2-base-patch16-224": _SIGLIP,
+    "google/siglip2-base-patch16-224": _SIGLIP_2,
     "google/siglip2-base-patch16-naflex": _NAFLEX,
     "laion/CLIP-ViT-B-32-laion2B-s34B-b79K": _OPEN_CLIP,
     "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": _OPEN_CLIP,
     "sentence-transformers/clip-ViT-B-32": _SENTENCE_TRANSFORMER,
     "clip-italian/clip-italian": Original(
-        "transformers.VisionTextDualEncoderModel", dual("VisionTextDualEncoderModel", padding=True)
+        "transformers.VisionTextDualEncoderModel", dual("VisionTextDualEncoderModel")
     ),
 }
 """Every checkpoint that can be recorded, by its hub id."""

@@ -14,6 +14,7 @@ import datetime as dt
 import importlib.metadata
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -42,7 +43,9 @@ def file_of(name: str, folder: Path) -> Path:
     return folder / f"{name.replace('/', '--')}.json"
 
 
-def record(name: str, original: Original, folder: Path, checkpoint: str | None = None) -> Path:
+def record(
+    name: str, original: Original, folder: Path, checkpoint: str | None = None, texts: Sequence[str] = TEXTS
+) -> Path:
     """Compute by the original implementation and write the vectors down.
 
     Args:
@@ -50,21 +53,22 @@ def record(name: str, original: Original, folder: Path, checkpoint: str | None =
         original: how to compute.
         folder: where to write.
         checkpoint: what to load, if not the hub id: a folder.
+        texts: what to embed.
 
     Returns:
         The file.
     """
     pictures = drawn()
-    texts, images = original.embed(checkpoint or name, TEXTS, list(pictures.values()))
+    text_rows, image_rows = original.embed(checkpoint or name, texts, list(pictures.values()))
     made = {
         "name": name,
         "api": original.api,
         "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
         "versions": {package: _version(package) for package in original.packages},
-        "texts": list(TEXTS),
+        "texts": list(texts),
         "pictures": {key: digest(picture) for key, picture in pictures.items()},
-        "text_vectors": [[round(float(value), 7) for value in row] for row in texts],
-        "image_vectors": [[round(float(value), 7) for value in row] for row in images],
+        "text_vectors": [[round(float(value), 7) for value in row] for row in text_rows],
+        "image_vectors": [[round(float(value), 7) for value in row] for row in image_rows],
     }
     path = file_of(name, folder)
     # A vector a line, so that a change can be read.

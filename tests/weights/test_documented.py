@@ -20,4 +20,4 @@ def test_documented_numbers(case: Case) -> None:
     else:
         path = published(case.picture)
         pictures = [path if case.prepare is None else case.prepare(path)]
-    documented(case, case.checkpoint, weights, pictures)
+    documented(case, case.prefix + case.checkpoint, weights, pictures)

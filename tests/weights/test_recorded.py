@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from weights.checkpoints import require_cached
-from weights.comparing import recorded
+from weights.comparing import ours, recorded
 from weights.originals import ORIGINALS
 from weights.record import FOLDER, file_of
 
@@ -22,4 +22,4 @@ def test_recorded_vectors(name: str) -> None:
         pytest.skip(f"nothing is recorded of {name}; with its weights: python tests/weights/record.py {name}")
     require_cached(name)
     assert json.loads(file.read_text(encoding="utf-8"))["name"] == name
-    recorded(file, ORIGINALS[name], name)
+    recorded(file, ORIGINALS[name], ours(ORIGINALS[name].prefix + name, ORIGINALS[name]))
