@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from commonscale.core.errors import InvalidInputError
+from commonscale.core.errors import EncoderError, InvalidInputError
 from commonscale.core.extras import require
 from commonscale.encoders.base import Role
 from commonscale.encoders.batched import BatchedEncoder
@@ -154,5 +154,11 @@ def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def load(request: LoadRequest) -> OpenCLIPEncoder:
     """Load a model; see :func:`commonscale.load_encoder`."""
-    require("open_clip", EXTRA)
+    try:
+        require("open_clip", EXTRA)
+    except RuntimeError as error:
+        raise EncoderError(
+            f"open_clip cannot be imported: {error}\nMostly torchvision was built for another torch (for CUDA, say, "
+            "where torch is for the CPU): install the two together, from one index of packages."
+        ) from error
     return OpenCLIPEncoder(find(request), request)

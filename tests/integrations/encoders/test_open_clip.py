@@ -6,6 +6,8 @@ import importlib.util
 import json
 import shutil
 import string
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from independent.tokens import ClipTokens, WordPieces, cut
 from tiny_checkpoints import open_clip as tiny
 from torchvision_shim import make_torchvision_importable
 
-make_torchvision_importable()
+IS_SHIMMED = make_torchvision_importable()
 tiny.register_tower()
 
 SAVERS = {"clip": tiny.save_tiny_open_clip, "siglip": tiny.save_tiny_siglip}
@@ -238,6 +240,11 @@ def test_a_folder_by_each_of_its_names(clip_folder, monkeypatch):
     assert load_encoder("local-dir:clip").fingerprint == expected
 
 
+def test_a_config_that_transformers_does_not_know(clip_folder, copy):
+    (copy / "config.json").write_text(json.dumps({"architecture": "vit_tiny"}))  # as timm's repositories have it
+    assert load_encoder(copy).fingerprint == load_encoder(clip_folder).fingerprint
+
+
 def test_the_family_can_be_forced(copy):
     (copy / "config.json").write_text(json.dumps({"model_type": "clip"}))
     with pytest.raises(EncoderError, match="weights"):
@@ -370,6 +377,14 @@ def test_a_missing_weight(copy):
     save_file(weights, copy / "open_clip_model.safetensors")
     with pytest.raises(EncoderError, match="text_projection"):
         load_encoder(copy)
+
+
+@pytest.mark.skipif(not IS_SHIMMED, reason="torchvision can be imported here")
+def test_a_torchvision_that_cannot_be_imported(clip_folder):
+    script = f"from commonscale.encoders import load_encoder; load_encoder({str(clip_folder)!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "EncoderError: open_clip cannot be imported: operator torchvision::nms does not exist" in done.stderr
+    assert "install the two together" in done.stderr
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"model_cfg": {"embed_dim": 16}}'])
