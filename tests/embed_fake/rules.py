@@ -140,6 +140,9 @@ def _embedded(call: Call, uris: list[str], service: str, mixed: bool, dimension:
         raise RefusedError("too many or too large inputs")
     if any(REFUSED in text for text in texts):
         raise RefusedError("the text was refused")
+    most = 128_000 if mixed else 512
+    if call.body.get("truncate") == "NONE" and any(len(text.split()) > most for text in texts):
+        raise RefusedError(f"too many tokens: at most {most} are possible")
     for uri in uris:
         _open(call, uri, service)
     vectors = [text_vector(text, kind, dimension) for text in texts]

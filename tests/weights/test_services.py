@@ -1,7 +1,7 @@
 """The services themselves keep to the limits that the encoders assume; asked only where somebody says so, as they bill.
 
 ``COMMONSCALE_SERVICES="embed-v4.0 us.cohere.embed-v4:0" pytest -m weights tests/weights/test_services.py`` with the
-keys of both in the environment sends about ten requests for each model.
+keys of both in the environment sends about fifteen requests for each model.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -87,7 +88,8 @@ class BedrockEncoder(CohereEmbed):
 def load(request: LoadRequest) -> BedrockEncoder:
     """Make the encoder of one of the models on Amazon Bedrock.
 
-    Settings, besides those of :class:`EmbedSettings`: ``region`` and ``profile`` (None: as boto3 finds them);
+    Settings, besides those of :class:`EmbedSettings`: ``region`` (None: as boto3 finds it, or ``AWS_REGION``) and
+    ``profile`` (None: as boto3 finds it);
     ``base_url`` of another endpoint; ``client``, boto3's client of ``bedrock-runtime`` made by the caller, in place of
     these three (it keeps its own retries and timeouts; ours come on top); ``model``, an id such as
     ``"cohere.embed-v4:0"``, needed if the name is an ARN that does not end in one.
@@ -130,8 +132,10 @@ def _client(given: Mapping[str, Any], settings: EmbedSettings) -> Any:
         max_pool_connections=max(10, settings.concurrency),
         retries={"total_max_attempts": 1, "mode": "standard"},
     )
+    # boto3 alone among Amazon's SDKs does not read AWS_REGION.
+    region = given.get("region") or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
     try:
-        session = require("boto3", EXTRA).Session(profile_name=given.get("profile"), region_name=given.get("region"))
+        session = require("boto3", EXTRA).Session(profile_name=given.get("profile"), region_name=region)
         return session.client("bedrock-runtime", endpoint_url=given.get("base_url"), config=config)
     except errors.BotoCoreError as error:
         raise EncoderUnavailableError(

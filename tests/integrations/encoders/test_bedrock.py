@@ -347,6 +347,15 @@ def test_no_region(make: Make) -> None:
         make(own=True, region=None)
 
 
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_the_region_comes_from_the_environment(
+    make: Make, server: EmbedServer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "eu-west-3")
+    make(own=True, region=None).encode_texts(["a"])
+    assert "/eu-west-3/bedrock/" in server.calls[0].headers["authorization"]
+
+
 def test_a_profile_that_is_not_there(make: Make) -> None:
     with pytest.raises(EncoderUnavailableError, match=r"profile \(mine\) could not be found.*Pass region="):
         make(own=True, profile="mine")

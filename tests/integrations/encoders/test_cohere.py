@@ -218,6 +218,12 @@ def test_a_refused_text_stops_a_strict_run(make: Make) -> None:
         make().encode_texts(["fine", REFUSED])
 
 
+def test_texts_that_are_too_long_can_be_refused(make: Make) -> None:
+    batch = make(truncate="none").encode_texts_reporting(["a", "b " * 600, "c"])
+    assert batch.kept == (0, 2)
+    assert "too many tokens" in batch.failures[0].reason
+
+
 def test_a_service_that_refuses_everything_is_not_asked_for_each_text(make: Make, server: EmbedServer) -> None:
     server.always = Answer(400, {"message": "this model is retired"})
     with pytest.raises(EncoderUnavailableError, match=r"the model or a setting is wrong.*this model is retired"):
