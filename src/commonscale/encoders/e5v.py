@@ -8,11 +8,12 @@ over which transformers trips since the authors' 4.41 (github.com/kongds/E5-V, i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from commonscale.core.errors import InvalidInputError
@@ -32,14 +33,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _AS_PUBLISHED = "float16"
+# A picture fills up to 2,928 places of the published model: 576 of the whole and 48 lines of 48 and a line end. So the
+# authors embed four at a time, and as many places of texts are no more work or memory.
+_PICTURES = 4
+_PLACES = _PICTURES * 2928
 
 
 class E5VEncoder(BatchedEncoder):
     """An E5-V checkpoint, for example ``royokong/e5-v``.
 
-    A picture fills up to 2,928 places of the published model, a short text some forty: embed pictures with a
-    ``batch_size`` of about 4, as the authors do, unless memory is plenty.
+    A ``batch_size`` above 4 is for texts: pictures are embedded four at a time, long texts in parts of a batch.
     """
+
+    most_images: int = _PICTURES
 
     def __init__(self, checkpoint: Checkpoint, options: EncodingOptions) -> None:
         super().__init__(options)
@@ -97,7 +103,8 @@ class E5VEncoder(BatchedEncoder):
 
     def _embed_texts(self, prepared: list[list[int]], role: Role) -> NDArray[Any]:
         with require("torch", "encoders").inference_mode():
-            return self._last_states([self._embeddings(ids) for ids in prepared])
+            parts = [self._last_states([self._embeddings(ids) for ids in part]) for part in _in_parts(prepared)]
+        return np.concatenate(parts)
 
     def _prepare_image(self, image: Image) -> Any:
         # Said outright, because a picture 1 or 3 pixels high looks like channels-first to a guess.
@@ -145,6 +152,19 @@ class E5VEncoder(BatchedEncoder):
         return most if wanted is None else wanted
 
 
+def _in_parts(prompts: list[list[int]]) -> Iterator[list[list[int]]]:
+    """Cut a batch where padding to its longest prompt would take more than ``_PLACES``; one alone may be longer."""
+    part: list[list[int]] = []
+    for prompt in prompts:
+        longest = max(len(prompt), *(len(other) for other in part), 0)
+        if part and longest * (len(part) + 1) > _PLACES:
+            yield part
+            part = []
+        part.append(prompt)
+    if part:
+        yield part
+
+
 def load(request: LoadRequest) -> E5VEncoder:
     """Load a checkpoint; see :func:`commonscale.load_encoder`.
 
@@ -155,4 +175,5 @@ def load(request: LoadRequest) -> E5VEncoder:
     Raises:
         EncoderError: if it is another LLaVA-NeXT than E5-V.
     """
-    return E5VEncoder(replace(request, dtype=request.dtype or _AS_PUBLISHED).checkpoint(), request.options)
+    dtype = _AS_PUBLISHED if request.dtype is None else request.dtype
+    return E5VEncoder(replace(request, dtype=dtype).checkpoint(), request.options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,10 @@ def load(request: LoadRequest) -> CLIPEncoder:
         tokenizer,
         state,
     )
-    return CLIPEncoder(checkpoint, request.options)
+    encoder = CLIPEncoder(checkpoint, request.options)
+    # The weights are the model's now; the encoder keeps no second copy of them.
+    encoder.checkpoint = replace(checkpoint, state={})
+    return encoder
 
 
 def _download(request: LoadRequest) -> Path:

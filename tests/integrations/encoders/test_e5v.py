@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from commonscale.core.errors import EncoderError, InvalidInputError, TruncationWarning
-from commonscale.encoders import load_encoder
+from commonscale.encoders import e5v, load_encoder
 from tiny_checkpoints.e5v import DIMENSION, MARKS, POSITIONS, save_tiny_e5v
 
 torch = pytest.importorskip("torch")
@@ -79,6 +79,20 @@ def test_batches_do_not_change_a_vector(folder, encoder):
     alone = load_encoder(folder, device="cpu", dtype="float32", batch_size=1)
     np.testing.assert_allclose(alone.encode_texts(TEXTS), encoder.encode_texts(TEXTS), atol=1e-6)
     np.testing.assert_allclose(alone.encode_images(pictures()), encoder.encode_images(pictures()), atol=1e-6)
+
+
+def test_long_texts_are_embedded_in_parts_of_a_batch(folder, encoder, monkeypatch):
+    large = load_encoder(folder, device="cpu", dtype="float32", batch_size=32)
+    sizes: list[int] = []
+    run = large._last_states
+    monkeypatch.setattr(large, "_last_states", lambda sequences: sizes.append(len(sequences)) or run(sequences))
+    monkeypatch.setattr(e5v, "_PLACES", 80)  # the shortest prompt has 29
+    texts = ["dog " * count for count in (1, 1, 1, 60, 2)]
+    np.testing.assert_allclose(large.encode_texts(texts), encoder.encode_texts(texts), atol=1e-6)
+    assert sizes == [1, 2, 2]
+    sizes.clear()
+    large.encode_images(pictures())
+    assert sizes == [4, 4, 1]
 
 
 def test_nothing_comes_from_other_texts_or_the_padding(encoder, plain, whole_prompt):

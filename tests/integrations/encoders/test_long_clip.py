@@ -240,6 +240,7 @@ def test_the_file_may_go_once_the_encoder_is_there(tmp_path, state, encoder, cli
     loaded = load_encoder(path, tokenizer=clip_folder, device="cpu")
     path.write_bytes(bytes(path.stat().st_size))  # in place, as a copying tool does
     assert loaded.fingerprint == encoder.fingerprint
+    assert not loaded.checkpoint.state  # no second copy of the weights
 
 
 # --- what is refused
