@@ -22,7 +22,7 @@ KEY = "co-secret-0123456789"
 REFUSED = "forbidden words"
 """A text that holds this is refused, and so is a picture whose first pixel is ``REFUSED_COLOR``."""
 REFUSED_COLOR = (1, 2, 3)
-DIMENSIONS = {"v3": 1024, "v3-light": 384, "v4": 1536}
+DIMENSIONS = {"v3": 1024, "v3-light": 384, "v4": 1536, "v5": 2048}
 PASSAGE, QUESTION = "search_document", "search_query"
 _FORMATS = {"cohere": {"JPEG", "PNG", "WEBP", "GIF"}, "bedrock": {"JPEG", "PNG"}}
 
@@ -78,10 +78,12 @@ def of_cohere(call: Call) -> dict[str, Any]:
     if call.headers.get("authorization") != f"Bearer {KEY}":
         raise RefusedError(f"invalid api token {call.headers.get('authorization', '')}", 401)
     body = call.body
-    model = re.fullmatch(r"embed-(english|multilingual)(-light)?-v3\.0|embed-v4\.0", body["model"])
+    model = re.fullmatch(
+        r"embed-(english|multilingual)(-light)?-v3\.0|embed-v4\.0|embed-v5\.0-(pro|fast)", body["model"]
+    )
     if not model:
         raise RefusedError(f"model {body['model']!r} not found", 404)
-    mixed = body["model"] == "embed-v4.0"
+    mixed = body["model"].startswith("embed-v")
     _check_keys(body, {"model", "input_type", "embedding_types"}, {"texts", "images", "inputs", "truncate"}, mixed)
     if body.get("truncate", "END") not in ("NONE", "START", "END"):
         raise RefusedError("invalid truncate")
@@ -94,7 +96,8 @@ def of_cohere(call: Call) -> dict[str, Any]:
             raise RefusedError("image_url must be an object with a url")
         uris.append(content["image_url"]["url"])
     light = "-light" in body["model"]
-    dimension = body.get("output_dimension", DIMENSIONS["v4"]) if mixed else DIMENSIONS["v3-light" if light else "v3"]
+    generation = body["model"][6:8] if mixed else "v3-light" if light else "v3"
+    dimension = body.get("output_dimension", DIMENSIONS[generation])
     rows = _embedded(call, uris, "cohere", mixed, dimension)
     billed = {"images": len(uris)} if uris else {"input_tokens": sum(len(text.split()) for text in body["texts"])}
     meta = {"api_version": {"version": "2"}, "billed_units": billed}

@@ -89,10 +89,9 @@ def load(request: LoadRequest) -> BedrockEncoder:
     """Make the encoder of one of the models on Amazon Bedrock.
 
     Settings, besides those of :class:`EmbedSettings`: ``region`` (None: as boto3 finds it, or ``AWS_REGION``) and
-    ``profile`` (None: as boto3 finds it);
-    ``base_url`` of another endpoint; ``client``, boto3's client of ``bedrock-runtime`` made by the caller, in place of
-    these three (it keeps its own retries and timeouts; ours come on top); ``model``, an id such as
-    ``"cohere.embed-v4:0"``, needed if the name is an ARN that does not end in one.
+    ``profile`` (None: as boto3 finds it); ``base_url`` of another endpoint; ``client``, boto3's client of
+    ``bedrock-runtime`` made by the caller, in place of these three (it keeps its own retries and timeouts; ours come on
+    top); ``model``, an id such as ``"cohere.embed-v4:0"``, needed if the name is an ARN that does not end in one.
 
     Raises:
         MissingExtraError: if boto3 is not installed.

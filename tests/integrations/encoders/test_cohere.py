@@ -123,6 +123,8 @@ def test_nothing_is_asked_for_nothing(make: Make, server: EmbedServer) -> None:
         ("embed-english-light-v3.0", 384),
         ("embed-multilingual-light-v3.0", 384),
         ("embed-v4.0", 1536),
+        ("embed-v5.0-pro", 2048),
+        ("embed-v5.0-fast", 2048),
     ],
 )
 def test_each_model_gives_vectors_of_its_length(make: Make, name: str, dimension: int) -> None:
