@@ -146,6 +146,52 @@ def test_recorded_vectors_are_ours_and_others_are_refused(name: str, save: Any, 
         recorded(path, original, encoder)
 
 
+# No package of Long-CLIP can be installed, and its code may not be copied here.
+FAKE_LONG_CLIP = """
+import torch
+
+class FakeModel:
+    def eval(self):
+        return self
+    def encode_text(self, tokens):
+        return tokens.float() * 3
+    def encode_image(self, pixels):
+        return pixels.float() * 5
+
+def load(path, device):
+    assert path.endswith("longclip-B.pt") and device == "cpu"
+    return FakeModel(), lambda picture: torch.tensor([float(side) for side in picture.size])
+
+def tokenize(texts, truncate=False):
+    assert truncate
+    return torch.tensor([[len(text), 1] for text in texts])
+"""
+
+
+def test_the_recorder_of_long_clip_runs_a_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "BeichenZhang/LongCLIP-B"
+    monkeypatch.delenv("COMMONSCALE_LONGCLIP", raising=False)
+    with pytest.raises(AssertionError, match="set COMMONSCALE_LONGCLIP to a clone"):
+        record(name, ORIGINALS[name], tmp_path)
+    clone, checkpoint = tmp_path / "clone", tmp_path / "checkpoint"
+    (clone / "model").mkdir(parents=True)
+    (clone / "model" / "__init__.py").touch()
+    (clone / "model" / "longclip.py").write_text(FAKE_LONG_CLIP, encoding="utf-8")
+    checkpoint.mkdir()
+    (checkpoint / "longclip-B.pt").touch()
+    monkeypatch.setenv("COMMONSCALE_LONGCLIP", str(clone))
+    before = list(sys.path)
+    try:
+        path = record(name, ORIGINALS[name], tmp_path, checkpoint=str(checkpoint), texts=["abc", "four"])
+    finally:
+        for module in ("model", "model.longclip"):
+            sys.modules.pop(module, None)
+    assert sys.path == before
+    made = json.loads(path.read_text(encoding="utf-8"))
+    assert made["text_vectors"][0] == pytest.approx([3 / 10**0.5, 1 / 10**0.5], abs=1e-6)
+    assert made["image_vectors"][2] == pytest.approx([0.5**0.5, 0.5**0.5], abs=1e-6)
+
+
 def test_the_command_lists_what_it_can_record() -> None:
     command = [sys.executable, str(Path(__file__).with_name("record.py")), "nobody/nothing"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
