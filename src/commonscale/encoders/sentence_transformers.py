@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 EXTRA = "sentence-transformers"
-_TASKS = {"question": "query", "text": "document"}
+_TASKS: dict[Role, str] = {"question": "query", "text": "document"}
 # The names under which a model may keep a task's prompt, the first that is there wins: encode_query, encode_document.
-_PROMPTS = {"question": ("query",), "text": ("document", "passage", "corpus")}
+_PROMPTS: dict[Role, tuple[str, ...]] = {"question": ("query",), "text": ("document", "passage", "corpus")}
 # Learned scales of scores, as in encoders/checkpoint.py.
 _TEMPERATURES = frozenset({"logit_scale", "logit_bias"})
 _PIXELS = frozenset({"pixel_values", "modality"})
@@ -75,7 +75,8 @@ class SentenceTransformersEncoder(BatchedEncoder):
             "modules": [_settings(module) for module in self._model],
             "weights": digest_of_weights({name: state[name] for name in state if _is_used(self._model, name)}),
             "prompts": self._prompts,
-            "tokens": self._tokens(list(PROBES), ""),
+            "tokens": [self._probed(role) for role in _TASKS],
+            "vocabulary": getattr(getattr(self._model[0], "tokenizer", None), "get_vocab", dict)(),
             "max_tokens": self.max_tokens,
             "dimensions": self._model.truncate_dim,
             "pixels": self._pixels(),
@@ -93,6 +94,11 @@ class SentenceTransformersEncoder(BatchedEncoder):
         """
         listed = listed_texts(texts, "count_tokens")
         return [len(ids) for ids in self._tokens(listed, self._prompts["text"] or "")] if listed else []
+
+    def _probed(self, role: Role) -> Any:
+        """Return the token ids of the probe texts, prompts included, as the model gets them."""
+        ids = self._prepare_texts(list(PROBES), role).get("input_ids")
+        return None if ids is None else ids.tolist()
 
     def _tokens(self, texts: list[str], prompt: str) -> list[Any]:
         tokenizer = self._tokenizer
@@ -152,7 +158,10 @@ class SentenceTransformersEncoder(BatchedEncoder):
 
     @property
     def _image_processor(self) -> Any:
-        return getattr(getattr(self._model[0], "processor", None), "image_processor", None)
+        """The one of the first module that has one, at any depth."""
+        processors = (getattr(module, "processor", None) for module in self._model.modules())
+        found = (getattr(processor, "image_processor", None) for processor in processors)
+        return next((processor for processor in found if processor is not None), None)
 
     @property
     def _scales_with_pillow(self) -> bool:
@@ -185,11 +194,13 @@ class SentenceTransformersEncoder(BatchedEncoder):
 
 
 def _settings(module: Any) -> Any:
-    """Return what a module does beside its weights, such as how it pools; the model's own module shows that itself."""
-    if hasattr(module, "processor"):
+    """Return what a module does beside its weights, such as how it pools; a model of transformers shows that itself."""
+    routes = getattr(module, "sub_modules", {})
+    if not routes and hasattr(module, "processor"):
         return {}
-    settings = module.get_config_dict() if hasattr(module, "get_config_dict") else {}
-    return [type(module).__name__, {key: value for key, value in settings.items() if value is not None}]
+    own = module.get_config_dict() if hasattr(module, "get_config_dict") else {}
+    inside = {route: [_settings(part) for part in parts] for route, parts in routes.items()}
+    return [type(module).__name__, inside, {key: str(value) for key, value in own.items() if value is not None}]
 
 
 def _is_used(model: Any, weight: str) -> bool:

@@ -251,16 +251,19 @@ def test_own_limit(text_folder, text_encoder):
         load_encoder(text_folder, max_tokens=21)
 
 
-def test_a_model_with_a_tokenizer_of_its_own(tmp_path):
-    """A table of word vectors: no tokenizer of transformers, no limit, no count of tokens."""
+def word_vectors(dimension: int):
+    """A table of word vectors: no tokenizer of transformers, no limit."""
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    words = {"[UNK]": 0, "dog": 1, "cat": 2}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "dog": 1, "cat": 2}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    table = np.random.default_rng(3).normal(size=(3, 8)).astype(np.float32)
-    module = StaticEmbedding(tokenizer, embedding_weights=table)
+    table = np.random.default_rng(3).normal(size=(3, dimension)).astype(np.float32)
+    return StaticEmbedding(tokenizer, embedding_weights=table), table
+
+
+def test_a_model_with_a_tokenizer_of_its_own(tmp_path):
+    module, table = word_vectors(8)
     library.SentenceTransformer(modules=[module], device="cpu").save_pretrained(str(tmp_path / "static"))
     encoder = load_encoder(tmp_path / "static", device="cpu")
     expected = np.stack([unit(table[[1, 2, 2]].mean(axis=0)), unit(table[1])])
@@ -269,6 +272,41 @@ def test_a_model_with_a_tokenizer_of_its_own(tmp_path):
     assert encoder.fingerprint == load_encoder(tmp_path / "static").fingerprint
     with pytest.raises(InvalidInputError, match="max_tokens cannot be set"):
         load_encoder(tmp_path / "static", max_tokens=5)
+
+
+# --- models of several ways
+
+
+def test_questions_and_passages_by_different_modules(text_folder, tmp_path):
+    from sentence_transformers.base.modules import Router, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    words, table = word_vectors(32)
+    router = Router.for_query_document([words], [Transformer(str(text_folder)), Pooling(32, "mean")])
+    library.SentenceTransformer(modules=[router], device="cpu").save_pretrained(str(tmp_path / "router"))
+    encoder = load_encoder(tmp_path / "router", device="cpu")
+    assert np.abs(encoder.encode_questions(["dog cat"])[0] - unit(table[[1, 2]].mean(axis=0))).max() < 1e-5
+    model = library.SentenceTransformer(str(tmp_path / "router"), device="cpu")
+    passages = model.encode_document(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+    assert np.abs(encoder.encode_texts(TEXTS) - passages).max() < 1e-6
+    assert np.abs(encoder.encode_texts(["dog cat"]) - encoder.encode_questions(["dog cat"])).max() > 1e-3
+
+
+def test_texts_and_pictures_by_different_modules(text_folder, clip_folder, clip, tmp_path):
+    from sentence_transformers.base.modules import Dense, Router, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    texts = [Transformer(str(text_folder)), Pooling(32, "mean"), Dense(32, clip.dimension)]
+    images = library.SentenceTransformer(str(clip_folder), device="cpu")[0]
+    ways = {(None, "text"): "text", (None, "image"): "image"}
+    router = Router({"text": texts, "image": [images]}, route_mappings=ways)
+    library.SentenceTransformer(modules=[router], device="cpu").save_pretrained(str(tmp_path / "router"))
+    encoder = load_encoder(tmp_path / "router", device="cpu")
+    assert np.abs(encoder.encode_images(pictures()) - clip.encode_images(pictures())).max() < 1e-6
+    model = library.SentenceTransformer(str(tmp_path / "router"), device="cpu")
+    expected = model.encode_document(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+    assert np.abs(encoder.encode_texts(TEXTS) - expected).max() < 1e-6
+    assert encoder.fingerprint == load_encoder(tmp_path / "router").fingerprint != clip.fingerprint
 
 
 # --- names
