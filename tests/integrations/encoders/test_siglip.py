@@ -264,6 +264,17 @@ def test_config_as_published(case, copy):
     assert load_encoder(copy, device="cpu").fingerprint == case.encoder.fingerprint
 
 
+def test_saved_again_by_the_processor_of_transformers(case, tmp_path):
+    """As after training further: version 5 writes other files than the published ones, and another tokenizer class."""
+    from transformers import AutoProcessor
+
+    case.encoder._model.save_pretrained(tmp_path)
+    AutoProcessor.from_pretrained(case.folder).save_pretrained(tmp_path)
+    again = load_encoder(tmp_path, device="cpu")
+    assert again.fingerprint == case.encoder.fingerprint
+    assert np.abs(encoded_texts(again, TEXTS) - encoded_texts(case.encoder, TEXTS)).max() < 1e-6
+
+
 @pytest.mark.parametrize(("module", "package"), [("sentencepiece", "sentencepiece"), ("google.protobuf", "protobuf")])
 def test_missing_packages_name_the_extra(tmp_path, monkeypatch, module, package):
     folder = save_tiny_siglip(tmp_path)
