@@ -143,14 +143,21 @@ def choose_dtype(dtype: Any = None) -> str:
 @contextmanager
 def explained(name: str, part: str) -> Iterator[None]:
     """Turn the many errors of a failed download or a damaged file into one EncoderError."""
+    damaged = (OSError, ValueError, KeyError, RuntimeError, TypeError)
+    named = (
+        require("safetensors", "encoders").SafetensorError,
+        require("huggingface_hub.errors", "encoders").StrictDataclassError,  # values of a config, transformers 5
+    )
     try:
         yield
+    except EncoderError:
+        raise
     except UnpicklingError as error:
         raise EncoderError(
             f"Cannot load {part} of {name!r}: the file is a pickle that holds more than weights, so it could run "
             "code and is refused. Use a checkpoint in safetensors format."
         ) from error
-    except (OSError, ValueError, KeyError, RuntimeError, require("safetensors", "encoders").SafetensorError) as error:
+    except (*damaged, *named) as error:
         raise EncoderError(
             f"Cannot load {part} of {name!r}: {error}\nA hub id needs a connection or a copy in the cache; a "
             "folder must hold what save_pretrained() of the model and of its processor wrote."

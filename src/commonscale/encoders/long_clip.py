@@ -22,6 +22,7 @@ TOKENIZER = "openai/clip-vit-base-patch32"
 _PT = ("longclip*.pt", "LongCLIP*.pt")
 _SETTINGS = ("config.json", "preprocessor_config.json")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
+_STARTS = (b"PK", b"\x80\x02")  # a zip archive; the pickles that torch wrote before 1.6
 # What is fetched from the hub: repositories hold other formats beside, of gigabytes each.
 _WANTED = (*_PT, *_SETTINGS, *_TOKENIZER_FILES, "model*.safetensors", "merges.txt", "*token*.json")
 
@@ -44,7 +45,7 @@ class LongClipCheckpoint(Checkpoint):
         """Build the model from the converted weights; see :meth:`Checkpoint.load_model`."""
         torch = require("torch", "encoders")
         model_class = getattr(require("transformers", "encoders"), class_name)
-        with torch.device("meta"):
+        with explained(self.name, "config.json"), torch.device("meta"):
             expected = model_class(self.config).state_dict()
         check_whole(self.state, expected, self.name)
         # Copied, so that nothing goes on reading the file: a model outlives it.
@@ -94,10 +95,11 @@ def load(request: LoadRequest) -> CLIPEncoder:
     folder = path if path.is_dir() else None
     with explained(request.name, "the weights"):
         settings, state = _read(path, request.name)
+        config = require("transformers", "encoders").CLIPConfig(**settings)
     tokenizer = _tokenizer_source(folder, given)
     checkpoint = LongClipCheckpoint(
         request.name,
-        require("transformers", "encoders").CLIPConfig(**settings),
+        config,
         device,
         dtype,
         request.max_tokens,
@@ -134,7 +136,10 @@ def _read(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if shards and (path / "config.json").is_file():
         load_file = require("safetensors.torch", "encoders").load_file
         state = {key: tensor for shard in shards for key, tensor in load_file(shard).items()}
-        return from_transformers(json.loads((path / "config.json").read_text(encoding="utf-8")), state, name)
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise EncoderError(f"config.json of {name!r} must hold a JSON object, got {str(config)[:60]!r}")
+        return from_transformers(config, state, name)
     found = sorted({file for pattern in _PT for file in path.glob(pattern)})
     if len(found) != 1:
         listed = f"{len(found)}: {', '.join(file.name for file in found)}" if found else "none"
@@ -149,20 +154,32 @@ def _read_pt(path: Path) -> State:
     """Read a state dict without running any code from its file.
 
     Raises:
-        EncoderError: if it is a TorchScript archive, or holds anything else than tensors by name.
+        EncoderError: if it is damaged, is a TorchScript archive, or holds anything else than tensors by name.
         UnpicklingError: if it holds more than weights.
     """
     torch = require("torch", "encoders")
+    with path.open("rb") as stream:
+        start = stream.read(2)
+    if start not in _STARTS:
+        raise EncoderError(
+            f"{str(path)!r} was not written by torch.save(): it begins with {start!r}. An interrupted download or a "
+            "pointer of Git LFS can have its name; fetch the file itself."
+        )
     zipped = zipfile.is_zipfile(path)
-    if zipped:
-        with zipfile.ZipFile(path) as archive:
-            script = any(member.endswith("/constants.pkl") for member in archive.namelist())
-        if script:
-            raise EncoderError(
-                f"{str(path)!r} is a TorchScript archive, which is a program and is refused. Give the state dict of a "
-                f"Long-CLIP, or for a CLIP of OpenAI its hub id, such as {TOKENIZER!r}."
-            )
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    if zipped and _is_script(path):
+        raise EncoderError(
+            f"{str(path)!r} is a TorchScript archive, which is a program and is refused. Give the state dict of a "
+            f"Long-CLIP, or for a CLIP of OpenAI its hub id, such as {TOKENIZER!r}."
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except EOFError as error:
+        raise EncoderError(f"{str(path)!r} ends too early: {error}. Fetch it again.") from error
     if not isinstance(state, dict) or not all(isinstance(value, (torch.Tensor, int)) for value in state.values()):
         raise EncoderError(f"{str(path)!r} must hold a state dict, tensors by name; it holds other things too.")
     return state
+
+
+def _is_script(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return any(member.endswith("/constants.pkl") for member in archive.namelist())

@@ -294,6 +294,35 @@ def test_other_models_are_refused(tmp_path, state, clip_folder, change, message)
         load_encoder(tmp_path, tokenizer=clip_folder)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("part", [0.0, 0.001, 0.5, 0.99])
+def test_interrupted_downloads_are_refused(tmp_path, state, zipped, part):
+    path = tmp_path / "longclip-B.pt"
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(EncoderError, match=r"was not written by torch|ends too early|Cannot load the weights"):
+        load_encoder(path)
+
+
+def test_a_pointer_in_place_of_the_file_is_refused(tmp_path):
+    (tmp_path / "longclip-B.pt").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(EncoderError, match=r"begins with b've'.*pointer of Git LFS"):
+        load_encoder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{", '{"text_config": {"hidden_size": "wide"}}', '{"model_type": "longclip"}']
+)
+def test_a_conversion_with_a_damaged_config_is_refused(tmp_path, state, content):
+    folder = save_conversion(tmp_path, state, tables=2)
+    (folder / "config.json").write_text(content)
+    with pytest.raises(
+        EncoderError, match=r"Cannot load config\.json|Cannot load the weights|JSON object|lacks 320 weights"
+    ):
+        load_encoder(folder, family="Long-CLIP")
+
+
 def test_what_is_no_state_dict_is_refused(tmp_path):
     torch.save([torch.ones(3)], tmp_path / "longclip-B.pt")
     with pytest.raises(EncoderError, match="tensors by name"):
