@@ -59,6 +59,7 @@ class Way:
         write: puts documents in, in place of those with the same ids.
         uuids: whether ids must be UUIDs.
         usually_uuids: whether ids must be UUIDs unless the store was set up otherwise.
+        first_decides: whether the first documents decide for good which metadata there may be.
         place: names the collection, where ids are unique over several.
         refuse: raises if the store's settings do not let ids be kept.
     """
@@ -66,6 +67,7 @@ class Way:
     write: Writer
     uuids: bool = False
     usually_uuids: bool = False
+    first_decides: bool = False
     place: Callable[[Any], str] = lambda _store: ""
     refuse: Callable[[Any], None] = lambda _store: None
 

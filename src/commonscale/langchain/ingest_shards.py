@@ -74,7 +74,7 @@ def add_embedded(
         made = [_document(document) for document in documents]
         way.write(store, Batch(made, rows, kind, modality_key, opened.fingerprint))
 
-    return put_shards(opened, modality, naming, write, plan)
+    return put_shards(opened, modality, naming, write, plan, first_decides=way.first_decides)
 
 
 def _document(loaded: Loaded) -> Document:

@@ -179,7 +179,7 @@ WAYS: Mapping[str, Way] = MappingProxyType(
         "MemoryIndex": Way(_add_to_index),
         "QdrantVectorStore": Way(through("_embeddings"), uuids=True),
         "Chroma": Way(_add_to_chroma),
-        "LanceDB": Way(_add_to_lancedb),
+        "LanceDB": Way(_add_to_lancedb, first_decides=True),
         "Milvus": Way(_add_to_milvus, refuse=_refuse_own_ids),
         # Its table has one primary key over all collections.
         "PGVector": Way(_add_to_pgvector, place=lambda store: str(store.collection_name)),

@@ -81,7 +81,8 @@ def add_embedded(
             node.embedding = vector
         target.write(nodes, Labels(kind, key, opened.fingerprint))
 
-    return put_shards(opened, modality, Naming(key, uuids=target.way.uuids), write, plan)
+    naming = Naming(key, uuids=target.way.uuids)
+    return put_shards(opened, modality, naming, write, plan, first_decides=target.way.first_decides)
 
 
 def _node(document: Loaded, key: str | None) -> BaseNode:

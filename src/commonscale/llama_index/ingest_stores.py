@@ -45,10 +45,12 @@ class Way:
     Attributes:
         write: puts nodes with their embeddings in, in place of those with the same ids.
         uuids: whether ids must be UUIDs.
+        first_decides: whether the first nodes decide for good which metadata there may be.
     """
 
     write: Writer
     uuids: bool = False
+    first_decides: bool = False
 
 
 def _add(store: Any, nodes: list[BaseNode], _labels: Labels) -> None:
@@ -206,7 +208,7 @@ WAYS: Mapping[str, Way] = MappingProxyType(
         "QdrantVectorStore": Way(_add, uuids=True),
         "ChromaVectorStore": Way(_replace),
         "PGVectorStore": Way(_replace),
-        "LanceDBVectorStore": Way(_add_to_lancedb),
+        "LanceDBVectorStore": Way(_add_to_lancedb, first_decides=True),
         "MilvusVectorStore": Way(_upsert_into_milvus),
         "ElasticsearchStore": Way(_add_to_elasticsearch),
         "OpensearchVectorStore": Way(_add_to_opensearch),

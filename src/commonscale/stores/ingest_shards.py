@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,9 +15,10 @@ from commonscale.core.errors import CommonscaleError, IngestError, InvalidInputE
 from commonscale.core.types import Modality, Vector
 from commonscale.stores.ingest import Plan, progress
 from commonscale.stores.shard_documents import Loaded, Naming
+from commonscale.stores.shard_rows import by_modality, with_all_fields
 
 if TYPE_CHECKING:
-    from commonscale.embedding import ShardBatch, Shards
+    from commonscale.embedding import Shards
 
 WriteLoaded: TypeAlias = Callable[[Modality, list[Loaded], Vector], None]
 """Writes documents of one modality with their unit rows (n, d), leaving one copy of each id."""
@@ -91,7 +92,13 @@ class _State:
 
 
 def put_shards(
-    shards: Shards, modality: Modality | None, naming: Naming, write: WriteLoaded, plan: Plan
+    shards: Shards,
+    modality: Modality | None,
+    naming: Naming,
+    write: WriteLoaded,
+    plan: Plan,
+    *,
+    first_decides: bool = False,
 ) -> dict[Modality, int]:
     """Write the documents of shards, one batch after the other; memory holds one of them.
 
@@ -101,6 +108,8 @@ def put_shards(
         naming: how they are named and labeled.
         write: the store.
         plan: how.
+        first_decides: whether the first documents written decide for good which metadata there may be. Then a few that
+            have all of them between them go in first, and the shards are read twice.
 
     Returns:
         How many are in, by modality.
@@ -114,9 +123,13 @@ def put_shards(
     state = _State()
     with progress(total, plan) as advance:
         try:
+            if first_decides and (few := with_all_fields(shards, modality, plan.batch_size)) is not None:
+                documents = [one for kind, part in by_modality(few) for one in naming.loaded(kind, part)]
+                rows = np.concatenate([part.vectors for _, part in by_modality(few)])
+                write(few.modalities[0], documents, unit_rows(rows))
             for batch in shards.batches(plan.batch_size, modality):
                 state.batch, state.ids, state.reading = state.batch + 1, f"{batch.ids[0]!r} to {batch.ids[-1]!r}", False
-                for kind, part in _by_modality(batch):
+                for kind, part in by_modality(batch):
                     write(kind, naming.loaded(kind, part), unit_rows(part.vectors))
                     state.done[kind] += len(part)
                 state.reading = True
@@ -136,18 +149,3 @@ def _stopped(error: Exception, state: _State, total: int, plan: Plan) -> IngestE
         f"Of {total} documents these are in the {plan.store_name}: {done}{half}. Load the shards again: the ids are "
         f"the same, so that none will be there twice"
     )
-
-
-def _by_modality(batch: ShardBatch) -> Iterator[tuple[Modality, ShardBatch]]:
-    """Split a batch, each modality in its own order."""
-    kinds = dict.fromkeys(batch.modalities)
-    if len(kinds) == 1:
-        yield batch.modalities[0], batch
-        return
-    for kind in kinds:
-        rows = [row for row, named in enumerate(batch.modalities) if named == kind]
-        columns: dict[str, Any] = {
-            name: [getattr(batch, name)[row] for row in rows]
-            for name in ("ids", "modalities", "texts", "paths", "metadata")
-        }
-        yield kind, type(batch)(vectors=batch.vectors[np.array(rows)], **columns)

@@ -108,6 +108,37 @@ def test_shards_rank_and_calibrate_as_what_is_embedded_does(kind: Kind, filled: 
     assert originals == ({named(item) for item in loaded.corpus.items} if uuids else {None})
 
 
+_UNEQUAL = (
+    "lancedb", "chroma-memory-cosine", "qdrant-memory-cosine", "simple", "in-memory", "postgres",
+    "postgres-cosine_distance", "milvus-cosine", "milvus-default",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.name in _UNEQUAL], ids=lambda kind: kind.id)
+def test_documents_with_other_metadata_than_the_first_are_taken(kind: Kind, filled: Any, tmp_path: Path) -> None:
+    store = filled(kind)
+    items = store.corpus.of("image") + store.corpus.of("text")
+    whole = batch(items)
+    # As `commonscale embed` has it: only texts have a passage, and only some a title.
+    own = [
+        dict(metadata) if kind_ == "image" else {**metadata, "passage": place, **({"title": "t"} if place % 9 else {})}
+        for place, (kind_, metadata) in enumerate(zip(whole.modalities, whole.metadata, strict=True))
+    ]
+    paths = [path or f"notes/{place}.txt" for place, path in enumerate(whole.paths)]
+    folder = tmp_path / "unequal"
+    made = ShardBatch(whole.ids, whole.modalities, whole.vectors, whole.texts, paths, own)
+    write_shards(folder, [made], encoder_fingerprint="x-1")
+    assert store.add_embedded(folder) == {"text": 30, "image": 15}
+    retriever = store.retriever(60, raw=True)
+    hits = retriever.invoke(QUESTIONS[0]) if kind.framework == "langchain" else retriever.retrieve(QUESTIONS[0])
+    found = {hit.metadata["place"] if hit.metadata["modality"] == "text" else None: hit.metadata for hit in hits}
+    assert len(hits) == 45
+    for place, (item, metadata) in enumerate(zip(items, own, strict=True)):
+        if item.modality == "text":
+            expected = {**metadata, "modality": "text", "source": f"notes/{place}.txt"}
+            assert expected.items() <= found[item.metadata["place"]].items()
+
+
 def in_memory(framework: str) -> Any:
     if framework == "langchain":
         from langchain_core.vectorstores import InMemoryVectorStore
