@@ -14,7 +14,7 @@ from commonscale.embedding.partitions import Planned
 from commonscale.embedding.records import EXTRA
 
 LOCK = "embedding.lock"
-_LEFTOVER = re.compile(rf"\.({PART.pattern}|{re.escape(MANIFEST)})\.[0-9a-f]{{32}}\.tmp")
+_LEFTOVER = re.compile(rf"\.({PART.pattern}|{re.escape(MANIFEST)})\.([0-9a-f]{{32}}\.tmp|try-[0-9]+)")
 
 
 class OutputFolder:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 EXTRA = "ray"
 
+TRIES = 5
+"""How often a partition is begun: Ray restarts actors without end, and one that kills them must not do so forever."""
+
 
 class RayExecution:
     """A pool of actors on a Ray cluster.
@@ -73,7 +76,8 @@ class RayExecution:
         ray = require("ray", EXTRA)
         # One call a process, so that the memory of the encoder is free again afterwards.
         ask = ray.remote(max_calls=1, **self._resources)(_describe)
-        answer = ray.get(ask.remote(self._make))
+        with self._failures_explained():
+            answer = ray.get(ask.remote(self._make))
         _raise_told(answer)
         self._identity = Identity(answer["fingerprint"], answer["dimension"])
         return self._identity
@@ -86,12 +90,12 @@ class RayExecution:
         for partition, previous in tasks:
             planned[partition.planned.slot] = partition.planned
             rows.append({"partition": partition.dumps(), "previous": str(previous or "")})
-        with _quiet(data):
+        with _quiet(data), self._failures_explained():
             dataset = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
                 _Worker,
                 batch_size=1,
-                compute=data.ActorPoolStrategy(size=self._settings.workers),
-                fn_constructor_args=(self._make, str(self._folder), identity),
+                compute=data.ActorPoolStrategy(size=min(self._settings.workers, len(rows))),
+                fn_constructor_args=(self._make, str(self._folder), identity, TRIES),
                 **self._resources,
             )
             for answer in dataset.iter_batches(batch_size=None, batch_format="numpy"):
@@ -103,11 +107,23 @@ class RayExecution:
                 if self._stop():
                     return
 
+    @contextmanager
+    def _failures_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except require("ray", EXTRA).exceptions.RayError as error:
+            raise EncoderError(
+                f"{self._folder}: Ray could not go on: {str(error)[:1000]}\nThe parts written so far stay: mend it "
+                f"and run the same again"
+            ) from error
+
 
 class _Worker:
     """An actor: loads the encoder once, then embeds one partition after the other."""
 
-    def __init__(self, make: Callable[[], Encoder], folder: str, expected: Identity) -> None:
+    def __init__(self, make: Callable[[], Encoder], folder: str, expected: Identity, tries: int) -> None:
+        self._folder = Path(folder)
+        self._tries = tries
         self._trouble: dict[str, Any] = {}
         try:
             encoder = make()
@@ -117,7 +133,7 @@ class _Worker:
                     f"the encoder of a worker ({found.fingerprint}) is another one than that of the first "
                     f"({expected[0]}); give all machines of the cluster the same files and versions"
                 )
-            self._embedder = PartitionEmbedder(encoder, Path(folder))
+            self._embedder = PartitionEmbedder(encoder, self._folder)
         except CommonscaleError as error:
             # Told by the first partition: Ray would try to start the actor again and again.
             self._trouble = _told(error)
@@ -129,10 +145,27 @@ class _Worker:
         answer = {"message": "", "kind": "", **self._trouble}
         if not self._trouble:
             try:
+                marks = self._begin(partition.planned.part)
                 self._embedder.embed(partition, Path(previous) if previous else None)
+                for mark in marks:
+                    mark.unlink(missing_ok=True)
             except CommonscaleError as error:
                 answer = _told(error)
         return {name: np.array([value]) for name, value in {"slot": partition.planned.slot, **answer}.items()}
+
+    def _begin(self, part: str) -> list[Path]:
+        """Leave a mark for this try beside those of workers that died, and give all marks."""
+        marks = [self._folder / f".{part}.try-{number}" for number in range(1, self._tries + 1)]
+        for mark in marks:
+            try:
+                mark.touch(exist_ok=False)
+                return marks
+            except FileExistsError:
+                continue
+        raise EncoderError(
+            f"{self._folder}: {self._tries} workers died while they embedded {part}: of too little memory, or of a "
+            f"file that crashes its decoder; the parts written so far stay: mend it and run the same again"
+        )
 
 
 def _describe(make: Callable[[], Encoder]) -> dict[str, Any]:
