@@ -19,6 +19,7 @@ if importlib.util.find_spec("open_clip") is None:
 import torch
 from PIL import Image
 
+import hub_cache
 from commonscale.core.errors import EncoderError, InvalidInputError, TruncationWarning
 from commonscale.encoders import load_encoder
 from independent.open_clip import OpenClip
@@ -252,30 +253,16 @@ def test_the_family_can_be_forced(copy):
     assert type(load_encoder(copy, family="OpenCLIP")).__name__ == "OpenCLIPEncoder"
 
 
-def cached(repository: str, folder: Path, cache: Path) -> None:
-    """Lay a folder into the cache of the hub: refs/main names a commit, snapshots/<commit> holds its files.
-
-    What was looked for in vain is noted, too.
-    """
-    place = cache / f"models--{repository.replace('/', '--')}"
-    shutil.copytree(folder, place / "snapshots" / "abc123")
-    (place / ".no_exist" / "abc123").mkdir(parents=True)
-    (place / ".no_exist" / "abc123" / "config.json").touch()
-    (place / "refs").mkdir()
-    (place / "refs" / "main").write_text("abc123")
-
-
 def test_hub_names_and_tags(siglip_folder, tmp_path, monkeypatch):
     """A tag's weights are computed with the activation that they were trained with, also where the architecture says
     another: open_clip only warns."""
-    import huggingface_hub
     import open_clip
 
     quick = tiny.save_tiny_open_clip(tmp_path / "quick", quick_gelu=True)
     cache = tmp_path / "cache"
-    cached("someone/tiny", quick, cache)
-    cached("someone/tiny-siglip", siglip_folder, cache)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    hub_cache.store("someone/tiny", quick, cache)
+    hub_cache.store("someone/tiny-siglip", siglip_folder, cache)
+    hub_cache.use(cache, monkeypatch)
     config = json.loads((quick / "open_clip_config.json").read_text())["model_cfg"]
     (tmp_path / "tiny.json").write_text(json.dumps({**config, "quick_gelu": False}))
     open_clip.add_model_config(tmp_path / "tiny.json")
@@ -304,14 +291,12 @@ def test_hub_names_and_tags(siglip_folder, tmp_path, monkeypatch):
 
 
 def test_a_text_tower_of_transformers_is_taken_from_the_cache(tmp_path, monkeypatch):
-    import huggingface_hub
-
     folder = tiny.save_tiny_bert(tmp_path / "bert")
     with pytest.raises(EncoderError, match="Cannot load the config of its text tower"):
         load_encoder(folder, device="cpu", local_files_only=True)
-    cached("someone/tiny-bert", folder / "bert", tmp_path / "cache")
-    cached("someone/tiny-clip", folder, tmp_path / "cache")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    hub_cache.store("someone/tiny-bert", folder / "bert", tmp_path / "cache")
+    hub_cache.store("someone/tiny-clip", folder, tmp_path / "cache")
+    hub_cache.use(tmp_path / "cache", monkeypatch)
     pieces = WordPieces(folder)
     expected = np.stack([OpenClip(folder).text(pieces(text)) for text in TEXTS])
     for name in (folder, "hf-hub:someone/tiny-clip"):

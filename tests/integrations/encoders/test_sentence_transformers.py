@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import hub_cache
 from commonscale.core.errors import EncoderError, InvalidInputError, TruncationWarning
 from commonscale.encoders import load_encoder
 from commonscale.encoders.fingerprint import TOKENIZER_LOCK
@@ -314,16 +315,11 @@ def test_texts_and_pictures_by_different_modules(text_folder, clip_folder, clip,
 
 @pytest.mark.parametrize("name", ["clip-ViT-B-32", "sentence-transformers/clip-ViT-B-32"])
 def test_the_published_names(name, tmp_path, monkeypatch):
-    """The hub's cache: refs/main names a commit, snapshots/<commit> holds its files."""
-    import huggingface_hub
-
-    place = tmp_path / "cache" / "models--sentence-transformers--clip-ViT-B-32"
-    folder = tiny.save_tiny_st_clip_as_published(place / "snapshots" / ("a" * 40))
-    (place / "refs").mkdir()
-    (place / "refs" / "main").write_text("a" * 40)
+    folder = tiny.save_tiny_st_clip_as_published(tmp_path / "published")
     with pytest.raises(EncoderError, match=f"Cannot load the modules of '{name}'"):
         load_encoder(name, local_files_only=True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    hub_cache.store("sentence-transformers/clip-ViT-B-32", folder, tmp_path / "cache")
+    hub_cache.use(tmp_path / "cache", monkeypatch)
     assert load_encoder(name, local_files_only=True).fingerprint == load_encoder(folder).fingerprint
 
 
