@@ -10,10 +10,12 @@ class NaiveClip:
     """The model with its processor; it keeps what it was given."""
 
     def __init__(self, folder: Path | str) -> None:
+        import torch
         from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
         self.folder = str(folder)
-        self.model = CLIPModel.from_pretrained(self.folder).eval()
+        # Said outright: transformers 5 computes in the type that a checkpoint was saved in.
+        self.model = CLIPModel.from_pretrained(self.folder, dtype=torch.float32).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(self.folder)
         self.processor = AutoImageProcessor.from_pretrained(self.folder)
         self.given: list[Any] = []
