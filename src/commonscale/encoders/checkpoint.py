@@ -51,7 +51,7 @@ class Checkpoint:
         """
         torch = require("torch", "encoders")
         model_class = getattr(require("transformers", "encoders"), class_name)
-        with self._explained("the weights"), _quiet_loading():
+        with self._explained("the weights"), quiet_loading():
             model, report = model_class.from_pretrained(
                 self.name if state is None else None,
                 config=self.config,
@@ -165,7 +165,7 @@ def explained(name: str, part: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_loading() -> Iterator[None]:
+def quiet_loading() -> Iterator[None]:
     """Hide the bar that transformers draws while it reads weights, and leave its setting as it was."""
     logging = require("transformers", "encoders").utils.logging
     if not logging.is_progress_bar_enabled():

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from commonscale.encoders.checkpoint import _quiet_loading
+from commonscale.encoders.checkpoint import quiet_loading
 
 # transformers 5 writes a table with one row per weight; 4 a sentence with a list.
 _ROW = re.compile(r"^([^|\n]+?)\s*\|\s*(?:\x1b\[[\d;]*m)*MISSING", re.MULTILINE)
@@ -43,7 +43,7 @@ def missing_weights() -> Iterator[list[str]]:
     if missing.level > logging.WARNING:
         logger.setLevel(logging.WARNING)
     try:
-        with _quiet_loading():
+        with quiet_loading():
             yield missing.weights
     finally:
         logger.setLevel(own_level)
