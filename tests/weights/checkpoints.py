@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +14,15 @@ WEIGHTS = (
     "pytorch_model.bin",
     "model.safetensors.index.json",
     "pytorch_model.bin.index.json",
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.bin",
     "0_CLIPModel/model.safetensors",
     "0_CLIPModel/pytorch_model.bin",
     "longclip-B.pt",
     "longclip-L.pt",
 )
-"""Where weights lie in the repositories of all families."""
+"""Where weights lie in the repositories of all families but OpenCLIP."""
+
+OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""Where they lie for OpenCLIP, often beside the same weights for transformers."""
 
 
 def weights_of(name: str, files: Sequence[str] = WEIGHTS) -> Path | None:
@@ -45,9 +47,14 @@ def weights_of(name: str, files: Sequence[str] = WEIGHTS) -> Path | None:
     return None
 
 
-def require_cached(name: str) -> Path:
-    """Give a checkpoint's weights, or skip the test that needs them."""
-    found = weights_of(name)
+def require_cached(name: str, prefix: str = "") -> Path:
+    """Give a checkpoint's weights, or skip the test that needs them.
+
+    Args:
+        name: its hub id, or a folder.
+        prefix: what ``load_encoder`` needs before it; ``"hf-hub:"`` wants OpenCLIP's own files.
+    """
+    found = weights_of(name, OPEN_CLIP_WEIGHTS if prefix else WEIGHTS)
     if found is None:
         pytest.skip(f"{name} is not in the local Hugging Face cache; get it with: hf download {name}")
     return found
@@ -70,6 +77,10 @@ def scale_and_bias(weights: Path, if_absent: float | None = None) -> tuple[float
 
 
 def _scalars(weights: Path, names: Sequence[str]) -> dict[str, float]:
+    if weights.suffix == ".json":
+        parts = json.loads(weights.read_text(encoding="utf-8"))["weight_map"]
+        found = {name: _scalars(weights.with_name(parts[name]), [name]) for name in names if name in parts}
+        return {name: value[name] for name, value in found.items()}
     if weights.suffix == ".safetensors":
         from safetensors import safe_open
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.weights
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_documented_numbers(case: Case) -> None:
-    weights = require_cached(case.checkpoint)
+    weights = require_cached(case.checkpoint, case.prefix)
     if case.draw is not None:
         pictures = list(case.draw().values())
     else:

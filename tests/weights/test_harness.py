@@ -20,6 +20,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from commonscale.core.errors import MissingExtraError
 from commonscale.encoders import ImageOptions
 from tiny_checkpoints.blip import save_tiny_blip
 from tiny_checkpoints.e5v import save_tiny_e5v
@@ -96,6 +97,30 @@ def test_sigmoid_logits_are_those_of_siglip(tmp_path: Path) -> None:
     np.testing.assert_allclose(numbers(cosines, "logits", scale, bias), output.logits_per_image.numpy(), atol=1e-5)
     probabilities = output.logits_per_image.sigmoid().numpy()
     np.testing.assert_allclose(numbers(cosines, "sigmoid", scale, bias), probabilities, atol=1e-6)
+
+
+def test_scales_are_read_from_the_part_that_has_them(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"other": torch.zeros(1)}, tmp_path / "model-1.safetensors")
+    save_file({"logit_scale": torch.tensor(2.0), "logit_bias": torch.tensor([-3.0])}, tmp_path / "model-2.safetensors")
+    parts = {"other": "model-1.safetensors", **dict.fromkeys(("logit_scale", "logit_bias"), "model-2.safetensors")}
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": parts}), encoding="utf-8")
+    assert require_cached(str(tmp_path)) == index
+    assert scale_and_bias(index) == (pytest.approx(np.exp(2.0)), -3.0)
+
+
+def test_a_missing_package_skips(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from weights import comparing
+
+    def without(*_: Any, **__: Any) -> Any:
+        raise MissingExtraError("open_clip", "open-clip")
+
+    monkeypatch.setattr(comparing, "load_encoder", without)
+    with pytest.raises(pytest.skip.Exception, match=r"commonscale\[open-clip\]"):
+        ours(str(clip), ORIGINALS["openai/clip-vit-base-patch32"])
 
 
 def test_scales_are_read_from_pickled_weights_too_and_may_be_absent(tmp_path: Path) -> None:
@@ -203,6 +228,9 @@ def test_what_is_not_in_the_cache_is_skipped(tmp_path: Path) -> None:
     with pytest.raises(pytest.skip.Exception, match="nobody/nothing is not in the local Hugging Face cache"):
         require_cached("nobody/nothing")
     assert weights_of(str(tmp_path)) is None
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(pytest.skip.Exception, match="is not in the local"):
+        require_cached(str(tmp_path), "hf-hub:")
 
 
 def test_cached_weights_are_found(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

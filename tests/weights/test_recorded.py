@@ -20,6 +20,6 @@ def test_recorded_vectors(name: str) -> None:
     file: Path = file_of(name, FOLDER)
     if not file.is_file():
         pytest.skip(f"nothing is recorded of {name}; with its weights: python tests/weights/record.py {name}")
-    require_cached(name)
+    require_cached(name, ORIGINALS[name].prefix)
     assert json.loads(file.read_text(encoding="utf-8"))["name"] == name
     recorded(file, ORIGINALS[name], ours(ORIGINALS[name].prefix + name, ORIGINALS[name]))
