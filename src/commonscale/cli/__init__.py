@@ -16,8 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: what follows the command's name; None takes them from the command line.
 
     Raises:
-        SystemExit: always. 0: done; 1: an error, told on stderr; 2: wrong usage; 3: ``index`` could not read
-            some files; 130: interrupted by Ctrl-C.
+        SystemExit: always. 0: done; 1: an error, told on stderr; 2: wrong usage; 3: ``index`` or ``embed``
+            could not read some files; 130: interrupted by Ctrl-C.
     """
     try:
         for package in ("typer", "rich"):

@@ -137,9 +137,9 @@ def calibrate(
 ) -> None:
     """Learn the common scale of texts and pictures from unlabeled questions.
 
-    Give questions as users ask them, at least 30, better 100 or more; no answers or labels are needed. Writes
-    DIR/calibration.json and prints, for each modality, mean, standard deviation and standard error of the best
-    cosine. Calibrate again when the index has changed much.
+    Give questions as users ask them, at least 30, better 100 or more; no answers or labels are needed. DIR is an
+    index, or what the embed command wrote. Writes DIR/calibration.json and prints, for each modality, mean,
+    standard deviation and standard error of the best cosine. Calibrate again when the index has changed much.
     """
     from commonscale.cli.calibrate_command import calibrate as run
 
