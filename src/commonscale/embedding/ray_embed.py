@@ -216,13 +216,12 @@ def _cluster(settings: RaySettings) -> Iterator[None]:
 @contextmanager
 def _quiet(data: Any) -> Iterator[None]:
     """Keep Ray Data's own bars and reports off stderr, where ours are."""
-    context = data.DataContext.get_current().copy()
+    context, logger = data.DataContext.get_current(), logging.getLogger("ray.data")
+    before = context.enable_progress_bars, logger.level
     context.enable_progress_bars = False
-    logger = logging.getLogger("ray.data")
-    level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with data.DataContext.current(context):
-            yield
+        yield
     finally:
-        logger.setLevel(level)
+        context.enable_progress_bars = before[0]
+        logger.setLevel(before[1])
