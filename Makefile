@@ -64,11 +64,12 @@ test: lint
 test-milvus: $(MILVUS_INSTALLED)
 	@echo "== Tests of LangChain's Milvus store (pytest)"
 	$(MILVUS_VENV)/bin/python -m pytest tests/integrations/stores/test_milvus_langchain.py \
-		tests/integrations/stores/test_behaviour.py -k "langchain-milvus or test_milvus_langchain"
+		tests/integrations/stores/test_ingest_shards.py tests/integrations/stores/test_behaviour.py \
+		-k "langchain-milvus or test_milvus_langchain"
 
 test-open-clip: $(OPEN_CLIP_INSTALLED)
 	@echo "== Tests of OpenCLIP (pytest)"
-	$(OPEN_CLIP_VENV)/bin/python -m pytest tests/integrations/encoders/test_open_clip.py
+	$(OPEN_CLIP_VENV)/bin/python -m pytest tests/integrations/encoders/test_open_clip.py tests/weights/test_harness_open_clip.py
 
 test-unit: $(INSTALLED)
 	$(PY) -m pytest tests/unit

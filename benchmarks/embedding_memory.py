@@ -1,7 +1,7 @@
 """Peak memory of embedding a corpus, and how it grows: N pictures and texts, then ten times as many.
 
 Each corpus is embedded by a process of its own, whose peak resident memory the operating system tells. The encoder is
-a tiny CLIP with random weights: what is measured is what the library holds, not a model.
+the small one of the demonstration: what is measured is what the library holds, not a model.
 
     python benchmarks/embedding_memory.py --items 2000
 """
@@ -56,16 +56,14 @@ def main() -> None:
     if settings.measure:
         measure(*settings.measure)
         return
-    sys.path.insert(0, str(HERE.parents[1] / "tests"))
-    from tiny_models import save_tiny_clip
+    from commonscale.demo import ENCODER_FOLDER
 
     with tempfile.TemporaryDirectory() as place:
-        encoder = save_tiny_clip(Path(place) / "encoder")
         print("| items | documents | peak MiB | seconds |\n| ---: | ---: | ---: | ---: |")
         for items in (settings.items, 10 * settings.items):
             corpus, out = Path(place) / f"corpus-{items}", Path(place) / f"shards-{items}"
             write_corpus(corpus, items)
-            command = [sys.executable, str(HERE), "--measure", str(corpus), str(out), str(encoder)]
+            command = [sys.executable, str(HERE), "--measure", str(corpus), str(out), str(ENCODER_FOLDER)]
             told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             print(f"| {told['items']} | {told['documents']} | {told['kib'] / 1024:.0f} | {told['s']:.0f} |")
 

@@ -14,7 +14,7 @@ import pytest
 
 from commonscale.core.errors import EncoderError, ImageError, InvalidInputError, MissingExtraError
 from commonscale.encoders import FAMILIES, Family, ImageOptions, load_encoder, resolving
-from commonscale.encoders.dual import text_limit
+from commonscale.encoders.models.dual import text_limit
 from tiny_models import CLIP_TOKENS, save_tiny_clip, save_tiny_dual_encoder
 
 torch = pytest.importorskip("torch")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from commonscale.core.errors import EncoderError, FileFormatError, InvalidInputError
-from commonscale.encoders.cache_store import FILE_NAME, LEAST_BYTES, VectorStore
+from commonscale.encoders.cache.store import FILE_NAME, LEAST_BYTES, VectorStore
 
 DIMENSION = 64
 
@@ -213,7 +213,7 @@ def test_the_limit_is_a_number_of_bytes(tmp_path: Path, size: object) -> None:
 
 
 def test_another_program_that_holds_the_file(store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("commonscale.encoders.cache_file.WAIT", 0.05)
+    monkeypatch.setattr("commonscale.encoders.cache.file.WAIT", 0.05)
     store.put(rows(range(2)), "e", DIMENSION)
     other = sqlite3.connect(store.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -249,7 +249,7 @@ def writer(folder: Path, start: int, count: int = 2000) -> subprocess.Popen[str]
     script = f"""
         import sys
         import numpy as np
-        from commonscale.encoders.cache_store import VectorStore
+        from commonscale.encoders.cache.store import VectorStore
 
         def rows(numbers):
             return {{

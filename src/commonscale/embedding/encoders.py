@@ -91,6 +91,6 @@ class _Cached:
     folder: str
 
     def __call__(self) -> Encoder:
-        from commonscale.encoders.cache import CachedEncoder
+        from commonscale.encoders.cache.encoder import CachedEncoder
 
         return CachedEncoder(self.make(), self.folder)

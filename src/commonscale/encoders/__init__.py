@@ -11,7 +11,7 @@ from commonscale.encoders.loading import load_encoder
 from commonscale.encoders.options import EncodingOptions
 
 if TYPE_CHECKING:
-    from commonscale.encoders.cache import CachedEncoder
+    from commonscale.encoders.cache.encoder import CachedEncoder
 
 __all__ = [
     "FAMILIES",
@@ -35,7 +35,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import the cache, which needs SQLite, when it is first asked for."""
     if name == "CachedEncoder":
-        from commonscale.encoders.cache import CachedEncoder
+        from commonscale.encoders.cache.encoder import CachedEncoder
 
         return CachedEncoder
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from commonscale.core.errors import InvalidInputError
-from commonscale.encoders.cohere_models import BEDROCK_NAMES, COHERE_NAMES
-from commonscale.encoders.cohere_settings import EMBED_SETTINGS
+from commonscale.encoders.services.cohere_models import BEDROCK_NAMES, COHERE_NAMES
+from commonscale.encoders.services.cohere_settings import EMBED_SETTINGS
 
 OWN = (
     "For any other model use commonscale.encoders.CallableEncoder(embed_text=..., embed_image=...), or the embedding "
@@ -60,13 +60,13 @@ class Family:
 FAMILIES: tuple[Family, ...] = (
     Family(
         "CLIP",
-        "commonscale.encoders.clip",
+        "commonscale.encoders.models.clip",
         ("openai/clip-vit-base-patch32", "openai/clip-vit-large-patch14"),
         model_types=("clip",),
     ),
     Family(
         "Long-CLIP",
-        "commonscale.encoders.long_clip",
+        "commonscale.encoders.models.long_clip",
         ("BeichenZhang/LongCLIP-B", "BeichenZhang/LongCLIP-L", "creative-graphic-design/LongCLIP-B"),
         model_types=("longclip",),
         names=r"(BeichenZhang|creative-graphic-design|zer0int)/LongCLIP-.+",
@@ -75,26 +75,26 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "VisionTextDualEncoder",
-        "commonscale.encoders.vision_text",
+        "commonscale.encoders.models.vision_text",
         ("clip-italian/clip-italian",),
         model_types=("vision-text-dual-encoder",),
     ),
     Family(
         "BLIP",
-        "commonscale.encoders.blip",
+        "commonscale.encoders.models.blip",
         ("Salesforce/blip-itm-base-coco", "Salesforce/blip-itm-large-coco"),
         model_types=("blip",),
     ),
     Family(
         "SigLIP",
-        "commonscale.encoders.siglip",
+        "commonscale.encoders.models.siglip",
         ("google/siglip-base-patch16-224", "google/siglip2-base-patch16-224", "google/siglip2-base-patch16-naflex"),
         model_types=("siglip", "siglip2"),
     ),
-    Family("E5-V", "commonscale.encoders.e5v", ("royokong/e5-v",), model_types=("llava_next",)),
+    Family("E5-V", "commonscale.encoders.models.e5v", ("royokong/e5-v",), model_types=("llava_next",)),
     Family(
         "OpenCLIP",
-        "commonscale.encoders.open_clip",
+        "commonscale.encoders.models.open_clip",
         ("hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "open_clip:ViT-B-32/laion2b_s34b_b79k"),
         names=r"(hf-hub|open_clip|local-dir):.+",
         other_files=("open_clip_config.json",),
@@ -102,7 +102,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "SentenceTransformers",
-        "commonscale.encoders.sentence_transformers",
+        "commonscale.encoders.models.sentence_transformers",
         ("clip-ViT-B-32", "clip-ViT-L-14"),
         names=r"(sentence-transformers/)?clip-ViT-(B-16|B-32|L-14|B-32-multilingual-v1)",
         files=("modules.json",),
@@ -110,7 +110,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "Cohere",
-        "commonscale.encoders.cohere",
+        "commonscale.encoders.services.cohere",
         ("embed-v4.0", "embed-english-v3.0", "embed-multilingual-v3.0"),
         names=COHERE_NAMES,
         settings=("api_key", "client", "base_url", *EMBED_SETTINGS),
@@ -118,7 +118,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "Bedrock",
-        "commonscale.encoders.bedrock",
+        "commonscale.encoders.services.bedrock",
         ("cohere.embed-english-v3", "us.cohere.embed-v4:0"),
         names=BEDROCK_NAMES,
         settings=("region", "profile", "client", "base_url", "model", *EMBED_SETTINGS),

@@ -10,9 +10,9 @@ from concurrent.futures import CancelledError
 import pytest
 
 from commonscale.core.errors import EncoderUnavailableError, InvalidInputError
-from commonscale.encoders.api_calls import Calls, Trouble, clipped, retry_after, trouble_of_status
-from commonscale.encoders.api_pace import Pace
 from commonscale.encoders.pipeline import ahead, pause
+from commonscale.encoders.services.calls import Calls, Trouble, clipped, retry_after, trouble_of_status
+from commonscale.encoders.services.pace import Pace
 from embed_fake.server import FakeTime
 
 

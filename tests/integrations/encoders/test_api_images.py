@@ -12,7 +12,7 @@ from PIL import Image
 
 from commonscale.core.errors import ImageError
 from commonscale.encoders import load_image
-from commonscale.encoders.api_images import ImageRules, data_uri
+from commonscale.encoders.services.pictures import ImageRules, data_uri
 
 RULES = ImageRules(("JPEG", "PNG", "WEBP"), 5_000_000)
 

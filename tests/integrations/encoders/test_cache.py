@@ -524,10 +524,10 @@ def test_any_sequence_of_calls_gives_what_it_gives_without_a_cache(
     model = Recording()
     bare = encoder_of(Recording())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("commonscale.encoders.cache_run._LOOKED_UP", looked_up)
-        patch.setattr("commonscale.encoders.cache_run._HELD", 1)
-        patch.setattr("commonscale.encoders.cache_store._NOTED", noted)
-        patch.setattr("commonscale.encoders.cache_store._KEYS", 2)
+        patch.setattr("commonscale.encoders.cache.run._LOOKED_UP", looked_up)
+        patch.setattr("commonscale.encoders.cache.run._HELD", 1)
+        patch.setattr("commonscale.encoders.cache.store._NOTED", noted)
+        patch.setattr("commonscale.encoders.cache.store._KEYS", 2)
         folder = tmp_path_factory.mktemp("cache")
         with CachedEncoder(encoder_of(model), folder, chunk_size=chunk_size) as cached:
             for method, names in calls:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from commonscale.core.errors import EncoderError, InvalidInputError, TruncationWarning
-from commonscale.encoders import e5v, load_encoder
+from commonscale.encoders import load_encoder
+from commonscale.encoders.models import e5v
 from tiny_checkpoints.e5v import DIMENSION, MARKS, POSITIONS, save_tiny_e5v
 
 torch = pytest.importorskip("torch")

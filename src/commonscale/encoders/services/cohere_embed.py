@@ -21,15 +21,15 @@ from commonscale.core.errors import (
     InvalidInputError,
 )
 from commonscale.core.extras import require
-from commonscale.encoders.api_calls import Calls
-from commonscale.encoders.api_images import ENCODING, ImageRules, data_uri
 from commonscale.encoders.base import Role
 from commonscale.encoders.batched import BatchedEncoder
-from commonscale.encoders.cohere_models import LIMITS, EmbedModel, dimension_of
-from commonscale.encoders.cohere_settings import EmbedSettings, Inputs
 from commonscale.encoders.image_sources import open_source
 from commonscale.encoders.images import ImageInput, read_image
 from commonscale.encoders.request import LoadRequest
+from commonscale.encoders.services.calls import Calls
+from commonscale.encoders.services.cohere_models import LIMITS, EmbedModel, dimension_of
+from commonscale.encoders.services.cohere_settings import EmbedSettings, Inputs
+from commonscale.encoders.services.pictures import ENCODING, ImageRules, data_uri
 
 # "1 token is about 4 characters": Amazon Bedrock's guide, of Embed 3.
 _CHARACTERS_PER_TOKEN = 4

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from commonscale.core.errors import CacheWarning, EncoderError, FileFormatError, ImageError
 from commonscale.core.warn import warn
 from commonscale.encoders.base import EncodedBatch, ItemFailure, Vectors
-from commonscale.encoders.cache_items import Item
-from commonscale.encoders.cache_store import VectorStore
+from commonscale.encoders.cache.items import Item
+from commonscale.encoders.cache.store import VectorStore
 
 Encode = Callable[[list[Any]], EncodedBatch]
 

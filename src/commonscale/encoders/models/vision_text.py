@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from commonscale.encoders.dual import DualEncoder
+from commonscale.encoders.models.dual import DualEncoder
 from commonscale.encoders.request import LoadRequest
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from commonscale.core.errors import EncoderError
-from commonscale.encoders.dual import DualEncoder
+from commonscale.encoders.models.dual import DualEncoder
 from commonscale.encoders.request import LoadRequest
 
 

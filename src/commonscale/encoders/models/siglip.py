@@ -26,8 +26,8 @@ from commonscale.core.errors import EncoderError, MissingExtraError
 from commonscale.core.extras import require
 from commonscale.encoders.base import Role
 from commonscale.encoders.checkpoint import Checkpoint, explained
-from commonscale.encoders.dual import DualEncoder, text_limit
-from commonscale.encoders.naflex import mend_positions
+from commonscale.encoders.models.dual import DualEncoder, text_limit
+from commonscale.encoders.models.naflex import mend_positions
 from commonscale.encoders.options import EncodingOptions
 from commonscale.encoders.request import LoadRequest
 

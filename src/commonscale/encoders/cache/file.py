@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from commonscale.core.errors import InvalidInputError
-from commonscale.encoders.cache_errors import damaged
+from commonscale.encoders.cache.errors import damaged
 
 APPLICATION_ID = 0x436F6D53  # "ComS", by which SQLite files tell whose they are
 VERSION = 1

@@ -21,9 +21,9 @@ from commonscale.encoders.base import Role
 from commonscale.encoders.batched import BatchedEncoder
 from commonscale.encoders.checkpoint import choose_device, choose_dtype, explained
 from commonscale.encoders.checks import listed_texts
-from commonscale.encoders.dual import text_limit
 from commonscale.encoders.fingerprint import PROBES, TOKENIZER_LOCK, digest_of_weights, fingerprint_from, pixel_settings
-from commonscale.encoders.loading_report import missing_weights
+from commonscale.encoders.models.dual import text_limit
+from commonscale.encoders.models.loading_report import missing_weights
 from commonscale.encoders.request import LoadRequest
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from commonscale.core.errors import InvalidInputError
-from commonscale.encoders.cache_errors import damaged, explained
-from commonscale.encoders.cache_file import PAGE, bytes_used, connected, number, shrink, writing
-from commonscale.encoders.cache_forks import close_before_forks
+from commonscale.encoders.cache.errors import damaged, explained
+from commonscale.encoders.cache.file import PAGE, bytes_used, connected, number, shrink, writing
+from commonscale.encoders.cache.forks import close_before_forks
 
 FILE_NAME = "vectors.sqlite3"
 LEAST_BYTES = 1_000_000

@@ -48,7 +48,7 @@ class Source:
 
 
 def find(request: LoadRequest) -> Source:
-    """Find a model by a name of the forms in :mod:`commonscale.encoders.open_clip`; download what is not here.
+    """Find a model by a name of the forms in :mod:`commonscale.encoders.models.open_clip`; download what is not here.
 
     Raises:
         InvalidInputError: if the name has none of these forms, or names no architecture or weights that there are.

@@ -16,8 +16,8 @@ from typing import Any, Literal, TypeVar
 
 from commonscale.core.errors import CommonscaleError, EncoderError, EncoderUnavailableError, InputRefusedError
 from commonscale.core.extras import require
-from commonscale.encoders.api_pace import Pace
 from commonscale.encoders.pipeline import pause
+from commonscale.encoders.services.pace import Pace
 
 T = TypeVar("T")
 

@@ -12,9 +12,9 @@ import numpy as np
 from commonscale.core.encoder_methods import lacking
 from commonscale.core.errors import InvalidInputError
 from commonscale.encoders.base import EncodedBatch, Encoder, Role, Vectors
-from commonscale.encoders.cache_items import Item, image_items, text_items
-from commonscale.encoders.cache_run import Encode, Run
-from commonscale.encoders.cache_store import VectorStore
+from commonscale.encoders.cache.items import Item, image_items, text_items
+from commonscale.encoders.cache.run import Encode, Run
+from commonscale.encoders.cache.store import VectorStore
 from commonscale.encoders.checks import check_text, listed_images, listed_texts
 from commonscale.encoders.image_sources import describe
 from commonscale.encoders.images import ImageInput, ImageOptions

@@ -22,9 +22,9 @@ from commonscale.encoders.base import Role
 from commonscale.encoders.batched import BatchedEncoder
 from commonscale.encoders.checkpoint import Checkpoint
 from commonscale.encoders.checks import listed_texts
-from commonscale.encoders.dual import text_limit
-from commonscale.encoders.e5v_prompt import Prompts
 from commonscale.encoders.fingerprint import fingerprint_of
+from commonscale.encoders.models.dual import text_limit
+from commonscale.encoders.models.e5v_prompt import Prompts
 from commonscale.encoders.options import EncodingOptions
 from commonscale.encoders.request import LoadRequest
 from commonscale.encoders.vectors import features_of

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from commonscale.core.errors import EncoderError
 from commonscale.encoders.checkpoint import Checkpoint
-from commonscale.encoders.dual import DualEncoder
 from commonscale.encoders.fingerprint import TOKENIZER_LOCK
+from commonscale.encoders.models.dual import DualEncoder
 from commonscale.encoders.options import EncodingOptions
 from commonscale.encoders.request import LoadRequest
 

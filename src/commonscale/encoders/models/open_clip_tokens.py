@@ -8,7 +8,7 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
 from commonscale.encoders.checkpoint import explained
 from commonscale.encoders.fingerprint import TOKENIZER_LOCK
-from commonscale.encoders.open_clip_source import EXTRA, Source
+from commonscale.encoders.models.open_clip_source import EXTRA, Source
 
 # In the mode "clips", a class token stands behind the padding, beside the marks at both ends.
 _CLIPS_MARKS = 3

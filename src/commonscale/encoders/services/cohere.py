@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 from commonscale.core.errors import EncoderUnavailableError, InvalidInputError
 from commonscale.core.extras import require
 from commonscale.core.passing import is_passing
-from commonscale.encoders.api_calls import Calls, Trouble, clipped, retry_after, trouble_of_status
-from commonscale.encoders.api_pace import Pace
-from commonscale.encoders.cohere_embed import CohereEmbed
-from commonscale.encoders.cohere_models import EmbedModel, cohere_model
-from commonscale.encoders.cohere_settings import EmbedSettings, Inputs
 from commonscale.encoders.request import LoadRequest
+from commonscale.encoders.services.calls import Calls, Trouble, clipped, retry_after, trouble_of_status
+from commonscale.encoders.services.cohere_embed import CohereEmbed
+from commonscale.encoders.services.cohere_models import EmbedModel, cohere_model
+from commonscale.encoders.services.cohere_settings import EmbedSettings, Inputs
+from commonscale.encoders.services.pace import Pace
 
 EXTRA = "cohere"
 KEYS = ("CO_API_KEY", "COHERE_API_KEY")

@@ -28,8 +28,8 @@ from commonscale.encoders.base import Role
 from commonscale.encoders.batched import BatchedEncoder
 from commonscale.encoders.checkpoint import choose_device, choose_dtype, explained
 from commonscale.encoders.fingerprint import PROBES, digest_of_weights, fingerprint_from
-from commonscale.encoders.open_clip_source import EXTRA, Source, find
-from commonscale.encoders.open_clip_tokens import OpenCLIPTokens
+from commonscale.encoders.models.open_clip_source import EXTRA, Source, find
+from commonscale.encoders.models.open_clip_tokens import OpenCLIPTokens
 from commonscale.encoders.request import LoadRequest
 
 if TYPE_CHECKING:

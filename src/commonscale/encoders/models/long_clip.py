@@ -12,8 +12,8 @@ from typing import Any
 from commonscale.core.errors import EncoderError, InvalidInputError
 from commonscale.core.extras import require
 from commonscale.encoders.checkpoint import Checkpoint, choose_device, choose_dtype, explained
-from commonscale.encoders.clip import CLIPEncoder
-from commonscale.encoders.long_clip_weights import State, check_whole, from_openai, from_transformers
+from commonscale.encoders.models.clip import CLIPEncoder
+from commonscale.encoders.models.long_clip_weights import State, check_whole, from_openai, from_transformers
 from commonscale.encoders.request import LoadRequest
 
 TOKENIZER = "openai/clip-vit-base-patch32"

@@ -1,0 +1,1 @@
+"""Embeddings remembered on disk by content."""

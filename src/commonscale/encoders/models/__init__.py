@@ -1,0 +1,1 @@
+"""One file for each kind of model that runs here, on transformers or another library."""
