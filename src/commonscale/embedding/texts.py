@@ -70,7 +70,7 @@ class Chunker:
 
     def _splitter(self, kind: str) -> Any:
         if kind not in self._splitters:
-            splitters = require("semantic_text_splitter", "cli")
+            splitters = require("semantic_text_splitter", "embedding")
             self._splitters[kind] = getattr(splitters, kind).from_callback(self._size, self._limit)
         return self._splitters[kind]
 
