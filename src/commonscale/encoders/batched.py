@@ -5,20 +5,19 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonscale.core.errors import ImageError, InvalidInputError, TruncationWarning
-from commonscale.core.extras import require
-from commonscale.core.warn import warn
+from commonscale.core.errors import ImageError, InvalidInputError
 from commonscale.encoders.base import EncodedBatch, Role, Vectors
 from commonscale.encoders.checks import check_text, listed_images, listed_texts
 from commonscale.encoders.collecting import Collector, Work
 from commonscale.encoders.image_sources import describe
 from commonscale.encoders.images import ImageInput, read_image
+from commonscale.encoders.one_call import Cuts, progress, warn_of_cuts
 from commonscale.encoders.options import EncodingOptions
 from commonscale.encoders.pipeline import ahead, groups
 
@@ -186,21 +185,23 @@ class BatchedEncoder(ABC):
         order = np.asarray(rows, dtype=np.intp)[np.argsort(-lengths, kind="stable")].tolist()
         batches = list(groups(order, min(self.options.batch_size, self.most_texts)))
         prepared = ahead(lambda batch: (batch, work.prepare(batch)), batches, min(1, len(batches) - 1), _AHEAD)
-        with _progress(len(rows), "text", self.options.progress) as advance, closing(prepared):
+        with progress(len(rows), "text", self.options.progress) as advance, closing(prepared):
             for batch in self._embedded(collector, prepared):
                 advance(len(batch))
         return collector.result(lambda: self.dimension)
 
     def _warn_of_truncation(self, lengths: NDArray[np.int64]) -> None:
         limit = self.max_tokens
-        cut = 0 if limit is None else int((lengths > limit).sum())
-        if cut:
-            warn(
-                f"{cut} of {len(lengths)} texts are longer than the {limit} {self.unit} that this encoder "
-                f"reads (the longest has {int(lengths.max())}): what follows was cut off. Split long texts "
-                "into smaller passages.",
-                TruncationWarning,
-            )
+        if limit is not None and len(lengths):
+            cuts = Cuts(int((lengths > limit).sum()), len(lengths), int(lengths.max()))
+            warn_of_cuts(cuts, self._words_of_cuts)
+
+    def _words_of_cuts(self, cuts: Cuts) -> str:
+        """Say that texts were cut, for the warning."""
+        return (
+            f"{cuts.cut} of {cuts.given} texts are longer than the {self.max_tokens} {self.unit} that this encoder "
+            f"reads (the longest has {cuts.longest}): what follows was cut off. Split long texts into smaller passages."
+        )
 
     def _encode_pictures(self, images: list[ImageInput], *, strict: bool) -> EncodedBatch:
         ready: dict[int, Any] = {}
@@ -214,7 +215,7 @@ class BatchedEncoder(ABC):
         size = min(self.options.batch_size, self.most_images)
         threads = self.options.threads if len(images) > 1 else 0
         pictures = ahead(lambda row: self._read(images[row]), range(len(images)), threads, _AHEAD * size)
-        with _progress(len(images), "image", self.options.progress) as advance, closing(pictures):
+        with progress(len(images), "image", self.options.progress) as advance, closing(pictures):
 
             def readable() -> Iterator[int]:
                 for row, picture in enumerate(pictures):
@@ -248,13 +249,3 @@ class BatchedEncoder(ABC):
             return self._prepare_image(read_image(image, self.options.images))
         except ImageError as error:
             return error
-
-
-@contextmanager
-def _progress(total: int, unit: str, shown: bool) -> Iterator[Any]:
-    """Give a function that is told how many more items are done."""
-    if not shown:
-        yield lambda _: None
-        return
-    with require("tqdm", "encoders").tqdm(total=total, unit=unit) as bar:
-        yield bar.update

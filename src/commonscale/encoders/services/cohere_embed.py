@@ -25,6 +25,7 @@ from commonscale.encoders.base import Role
 from commonscale.encoders.batched import BatchedEncoder
 from commonscale.encoders.image_sources import open_source
 from commonscale.encoders.images import ImageInput, read_image
+from commonscale.encoders.one_call import Cuts
 from commonscale.encoders.request import LoadRequest
 from commonscale.encoders.services.calls import Calls
 from commonscale.encoders.services.cohere_models import LIMITS, EmbedModel, dimension_of
@@ -113,6 +114,22 @@ class CohereEmbed(BatchedEncoder):
     def _warn_of_truncation(self, lengths: NDArray[np.int64]) -> None:
         if self.settings.truncate != "none":
             super()._warn_of_truncation(lengths)
+
+    def _words_of_cuts(self, cuts: Cuts) -> str:
+        """Say that texts were cut, or may be where the limit is in tokens, which only the service can count."""
+        lost = "beginning" if self.settings.truncate == "start" else "end"
+        if self.limits.characters is not None:
+            return (
+                f"{cuts.cut} of {cuts.given} texts are longer than the {self.max_tokens} characters that "
+                f"{self.calls.service} takes (the longest has {cuts.longest}): their {lost} was cut off. Split long "
+                "texts into smaller passages."
+            )
+        return (
+            f"{cuts.cut} of {cuts.given} texts may be too long for {self.model.name}, which reads "
+            f"{self._most_tokens or self.model.tokens} tokens: about {self.max_tokens} characters of English, and fewer "
+            f"of many other languages (the longest has {cuts.longest}). The {lost} of a text that is too long is cut "
+            "off. Split long texts into smaller passages."
+        )
 
     def _prepare_texts(self, texts: list[str], role: Role) -> list[str]:
         most, side = self.limits.characters, self.settings.truncate
