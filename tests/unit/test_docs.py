@@ -5,6 +5,7 @@ from pathlib import Path
 
 from commonscale import SCORE_KINDS
 from commonscale.core import errors
+from commonscale.encoders import FAMILIES
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,6 +15,17 @@ def test_the_table_of_score_kinds_is_complete_and_true() -> None:
     formulas = {name: formula.replace("²", "^2").replace(" ", "") for name, formula, _ in rows}
     assert formulas == {name: kind.formula.replace(" ", "") for name, kind in SCORE_KINDS.items()}
     assert {name: unit == "yes" for name, _, unit in rows} == {n: k.unit_norm for n, k in SCORE_KINDS.items()}
+
+
+def test_the_table_of_encoder_families_is_complete_and_true() -> None:
+    text = (ROOT / "docs/encoders.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([\w-]+) \| (`.+?) \| (.*?) \| .* \|$", text, re.M)
+    shown = {name: (set(re.findall(r"`([^`]+)`", examples)), extra) for name, examples, extra in rows}
+    assert set(shown) == {family.name for family in FAMILIES}
+    for family in FAMILIES:
+        examples, extra = shown[family.name]
+        assert set(family.examples) <= examples, family.name
+        assert extra == ("" if family.extra == "encoders" else f"extra `{family.extra}`"), family.name
 
 
 def test_errors_named_in_the_documents_exist() -> None:

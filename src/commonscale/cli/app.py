@@ -39,7 +39,7 @@ def _main(
     """Text and images in one honest ranking."""
 
 
-@app.command("index")
+@app.command("index", short_help="Index a folder, or bring its index up to date.")
 @command
 def index(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="What to index.")],
@@ -70,7 +70,7 @@ def index(
         raise typer.Exit(code)
 
 
-@app.command("embed")
+@app.command("embed", short_help="Embed a large corpus into Parquet files.")
 @command
 def embed(
     corpus: Annotated[Path, typer.Argument(metavar="INPUT", exists=True, help="A folder, or Parquet files.")],
@@ -119,7 +119,7 @@ def embed(
         raise typer.Exit(code)
 
 
-@app.command("calibrate")
+@app.command("calibrate", short_help="Learn the common scale from questions.")
 @command
 def calibrate(
     directory: Index,
@@ -192,7 +192,7 @@ def search(
             cmd.print_ranking(text, ranking, raw)
 
 
-@app.command("evaluate")
+@app.command("evaluate", short_help="Score every method on benchmarks.")
 @command
 def evaluate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE.npz...", exists=True, dir_okay=False)],
@@ -215,7 +215,7 @@ def evaluate(
         say(f"Wrote {out}.")
 
 
-@app.command("demo")
+@app.command("demo", short_help="Index, calibrate and search a drawn world.")
 @command
 def demo(
     out: Annotated[
