@@ -19,8 +19,8 @@ def test_the_table_of_score_kinds_is_complete_and_true() -> None:
 
 def test_the_table_of_encoder_families_is_complete_and_true() -> None:
     text = (ROOT / "docs/encoders.md").read_text("utf-8")
-    rows = re.findall(r"^\| ([\w-]+) \| (`.+?) \| (.*?) \| .* \|$", text, re.M)
-    shown = {name: (set(re.findall(r"`([^`]+)`", examples)), extra) for name, examples, extra in rows}
+    rows = re.findall(r"^\| ([\w-]+) \| (`.+?) \|(.*?)\| .* \|$", text, re.M)
+    shown = {name: (set(re.findall(r"`([^`]+)`", examples)), extra.strip()) for name, examples, extra in rows}
     assert set(shown) == {family.name for family in FAMILIES}
     for family in FAMILIES:
         examples, extra = shown[family.name]
