@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 from pathlib import Path
 
@@ -147,6 +148,58 @@ def test_null_character_in_a_path():
 def test_name_too_long_for_the_file_system():
     with pytest.raises(ImageError, match="cannot be opened"):
         load_image("dog." * 2000)
+
+
+class Failing(io.FileIO):
+    """A file that opens, and fails at the second read or at once."""
+
+    def __init__(self, path: Path, number: int, reads: int) -> None:
+        super().__init__(path)
+        self.number, self.reads = number, reads
+
+    def _fail(self) -> None:
+        self.reads -= 1
+        if self.reads < 0:
+            raise OSError(self.number, "the disk's own words")
+
+    def read(self, size: int = -1) -> bytes:
+        self._fail()
+        return super().read(size)
+
+    def readinto(self, buffer: bytearray) -> int:
+        self._fail()
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize("reads", [0, 1])
+def test_an_error_while_reading_is_of_the_picture(png_file, monkeypatch, reads):
+    monkeypatch.setattr(Path, "open", lambda path, mode: Failing(path, errno.EIO, reads))
+    with pytest.raises(ImageError, match=r"picture\.png.*damaged: OSError: .*own words"):
+        load_image(png_file)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT])
+def test_trouble_of_the_machine_is_not_of_the_picture(png_file, monkeypatch, number):
+    def refuse(path, mode):
+        raise OSError(number, "the system's own words", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(OSError, match="own words") as caught:
+        load_image(png_file)
+    assert caught.value.errno == number
+    monkeypatch.setattr(Path, "open", lambda path, mode: Failing(path, number, 1))
+    with pytest.raises(OSError, match="own words"):
+        load_image(png_file)
+
+
+def test_links_in_a_circle(tmp_path):
+    for name, other in (("a", "b"), ("b", "a")):
+        try:
+            (tmp_path / name).symlink_to(tmp_path / other)
+        except OSError:
+            pytest.skip("this system lets nobody make links")
+    with pytest.raises(ImageError, match="cannot be opened"):
+        load_image(tmp_path / "a")
 
 
 @pytest.mark.parametrize("source", [None, 3, object(), ["dog.png"]])

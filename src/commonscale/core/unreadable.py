@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from commonscale.core.errors import ImageError, InputRefusedError, InvalidInputError
 
 _OF_A_FILE = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENAMETOOLONG}
-"""What the file system says of a wrong path; anything else (too many open files, a lost connection) is no picture's."""
+_OF_A_FILE |= {errno.EIO, errno.ELOOP}
+"""What the file system says of a wrong path or a damaged file; anything else (too many open files, a lost connection)
+is no picture's."""
 
 
 class Readable(NamedTuple):

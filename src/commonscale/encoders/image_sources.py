@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from commonscale.core.errors import ImageError
+from commonscale.core.unreadable import is_of_a_picture
 from commonscale.encoders.downloads import download
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def open_source(source: object, options: ImageOptions) -> IO[bytes]:
 
     Raises:
         ImageError: if there is nothing to open; the message does not repeat what the source was.
+        OSError: if the machine, not the picture, is the trouble: too many open files, for example.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         return io.BytesIO(source)
@@ -107,8 +109,12 @@ def _opened_file(path: Path) -> IO[bytes]:
         return path.open("rb")
     except FileNotFoundError as error:
         raise ImageError("no such file") from error
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise ImageError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    except ValueError as error:
+        raise ImageError(f"cannot be opened: {error}") from error  # a null character in the name
+    except OSError as error:
+        if not is_of_a_picture(error):
+            raise
+        raise ImageError(f"cannot be opened: {error.strerror or error}") from error
 
 
 def _contents(stream: Any) -> bytes:

@@ -45,6 +45,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias, Union
 
 from commonscale.core.errors import ImageError, InvalidInputError
 from commonscale.core.extras import require
+from commonscale.core.unreadable import is_of_a_picture
 from commonscale.encoders.image_sources import describe, open_source
 from commonscale.encoders.pixels import upright_rgb
 
@@ -99,6 +100,7 @@ def load_image(source: ImageInput, options: ImageOptions | None = None) -> Image
 
     Raises:
         ImageError: if the picture cannot be used; the message names it and says why.
+        OSError: if the machine, not the picture, is the trouble: too many open files, for example.
         MissingExtraError: if Pillow is not installed.
     """
     try:
@@ -113,13 +115,13 @@ def read_image(source: ImageInput, options: ImageOptions) -> Image:
     if isinstance(source, pillow.Image):
         with _damage_explained():
             return _converted(source, options)
-    with open_source(source, options) as stream:
+    with open_source(source, options) as stream, _damage_explained():
         if not stream.read(1):
             raise ImageError("empty (0 bytes)")
         stream.seek(0)
         pillow.init()
         formats = tuple(name for name in FORMATS if name in pillow.OPEN)
-        with _damage_explained(), pillow.open(stream, formats=formats) as image:
+        with pillow.open(stream, formats=formats) as image:
             return _converted(image, options)
 
 
@@ -136,6 +138,8 @@ def _damage_explained() -> Iterator[None]:
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
         raise ImageError(f"too many pixels for Pillow: {error}") from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None and not is_of_a_picture(error):
+            raise  # what the file system says when the machine is the trouble; decoders give no number
         raise ImageError(f"damaged: {type(error).__name__}: {error}") from error
 
 
