@@ -58,6 +58,9 @@ class Handler(BaseHTTPRequestHandler):
     def answer_elsewhere(self) -> None:
         self.reply(302, Location="file:///etc/hostname")
 
+    def answer_badhost(self) -> None:
+        self.reply(302, Location=f"http://{'a' * 64}.example/a.png")
+
     def answer_zipped(self) -> None:
         self.reply(200, gzip.compress(PNG), Content_Encoding="gzip")
 
@@ -262,10 +265,19 @@ def test_nobody_listens():
         load_image(f"http://127.0.0.1:{port}/a.png", OPEN)
 
 
-@pytest.mark.parametrize("url", ["http://", "http:///a.png", "http://[bad/a.png", "http://exa mple/a.png"])
+MALFORMED = ["http://", "http:///a.png", "http://[bad/a.png", "http://exa mple/a.png", "http://..", "http://xn--a/"]
+MALFORMED += [f"http://{'a' * 64}.example/a.png", f"http://127.0.0.1:{10**30}/a.png"]
+
+
+@pytest.mark.parametrize("url", MALFORMED)
 def test_malformed_urls(url):
     with pytest.raises(ImageError, match=r"only http|download failed|cannot be found"):
         load_image(url, OPEN)
+
+
+def test_a_redirect_to_a_malformed_url(server):
+    with pytest.raises(ImageError, match="download failed"):
+        load_image(server.url + "/badhost", OPEN)
 
 
 def test_messages_hold_no_secrets(server):

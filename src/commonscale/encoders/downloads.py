@@ -100,7 +100,7 @@ def _fetch(url: str, options: ImageOptions, line: _Line) -> bytes:
                     if not response.has_redirect_location:
                         return _body(response, options)
                     target = target.join(response.headers["location"])
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OverflowError) as error:  # the last two: a bad host, port
         raise ImageError(f"download failed: {type(error).__name__}: {error}") from error
     raise ImageError(f"download failed: more than {MAX_REDIRECTS} redirects")
 
