@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonscale.core.errors import ImageError, InvalidInputError
+from commonscale.core.errors import CommonscaleError, ImageError, InvalidInputError
 from commonscale.encoders.base import EncodedBatch, Role, Vectors
 from commonscale.encoders.checks import check_text, listed_images, listed_texts
 from commonscale.encoders.collecting import Collector, Work
@@ -249,3 +249,11 @@ class BatchedEncoder(ABC):
             return self._prepare_image(read_image(image, self.options.images))
         except ImageError as error:
             return error
+        except (CommonscaleError, OSError):
+            raise
+        except Exception as error:
+            if "memory" in f"{type(error).__name__} {error}".lower():
+                raise
+            trouble = ImageError(f"cannot be prepared for the model: {type(error).__name__}: {error}")
+            trouble.__cause__ = error
+            return trouble

@@ -1,11 +1,12 @@
 """CallableEncoder on pictures: its function gets upright RGB pictures of whatever was given."""
 
+import errno
 import weakref
 
 import numpy as np
 import pytest
 
-from commonscale.core.errors import ImageError, InvalidInputError
+from commonscale.core.errors import EncoderError, ImageError, InvalidInputError
 from commonscale.encoders import CallableEncoder, EncodingOptions
 
 pillow = pytest.importorskip("PIL.Image")
@@ -48,6 +49,43 @@ def test_bad_pictures_are_left_out_in_order(tmp_path, readers):
     np.testing.assert_allclose(batch.vectors, encoder.encode_images(good), atol=1e-7)
     with pytest.raises(ImageError, match="Image 1, <0 bytes>: empty"):
         encoder.encode_images(images)
+
+
+@pytest.mark.parametrize("readers", [0, 2])
+def test_a_picture_that_cannot_be_prepared_is_left_out(readers):
+    def prepare(image):
+        if image.width == 7:
+            raise ZeroDivisionError("seven")
+        return image
+
+    encoder = CallableEncoder(embed_image=features, fingerprint="x", options=EncodingOptions(readers=readers))
+    encoder._prepare_image = prepare
+    images = [pillow.new("RGB", (width, 2), "red") for width in (6, 7, 8)]
+    batch = encoder.encode_images_reporting(images)
+    assert batch.kept == (0, 2)
+    assert batch.failures[0].reason == "cannot be prepared for the model: ZeroDivisionError: seven"
+    assert isinstance(batch.failures[0].error.__cause__, ZeroDivisionError)
+    with pytest.raises(ImageError, match=r"Image 1, .*ZeroDivisionError: seven"):
+        encoder.encode_images(images)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        MemoryError(),
+        RuntimeError("not enough memory: you tried to allocate 8 bytes"),
+        OSError(errno.EMFILE, "Too many open files"),
+        EncoderError("the model is gone"),
+    ],
+)
+def test_what_is_not_of_the_picture_ends_the_run(encoder, trouble):
+    def prepare(image):
+        raise trouble
+
+    encoder._prepare_image = prepare
+    with pytest.raises(type(trouble)) as caught:
+        encoder.encode_images_reporting([pillow.new("RGB", (2, 2))])
+    assert caught.value is trouble
 
 
 def test_only_a_few_batches_of_pictures_are_in_memory():
