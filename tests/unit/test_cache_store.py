@@ -349,3 +349,15 @@ def test_after_a_fork_parent_and_children_go_on(store: VectorStore) -> None:
     assert store.get([key(number) for number in range(800)]) == rows(range(800))
     store.close()
     assert check(store.path) == "ok"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # Python 3.12 where threads run
+def test_nobody_waits_for_flights_of_threads_that_a_fork_left_behind(store: VectorStore) -> None:
+    store.flights.begin([key(1)])
+    assert store.flights.begin([key(1), key(2)]) == {key(2)}
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if store.flights.begin([key(1)]) == {key(1)} else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert store.flights.begin([key(1)]) == set()

@@ -58,6 +58,11 @@ class WholeCall:
         if self._cuts.cut:
             warn(self._words(self._cuts), TruncationWarning)
 
+    @property
+    def has_bar(self) -> bool:
+        """Whether there is a bar."""
+        return self._bar is not None
+
     def advance(self, count: int) -> None:
         """Tell that so many more items are done."""
         if self._bar is not None:
@@ -89,7 +94,7 @@ def warn_of_cuts(cuts: Cuts, words: Callable[[Cuts], str]) -> None:
 
 @contextmanager
 def progress(total: int, unit: str, shown: bool) -> Iterator[Callable[[int], Any]]:
-    """Give a function that is told how many more items are done; in a part of a whole call, that call's.
+    """Give a function that is told how many more items are done; in a part of a call with a bar, that call's.
 
     Args:
         total: how many items there are.
@@ -97,7 +102,7 @@ def progress(total: int, unit: str, shown: bool) -> Iterator[Callable[[int], Any
         shown: whether there is a bar.
     """
     call = _CALL.get()
-    if call is not None:
+    if call is not None and call.has_bar:
         # What the model itself does with encoders is not this call.
         token = _CALL.set(None)
         try:

@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,6 +33,7 @@ from commonscale.core.errors import (
     ImageError,
     InputRefusedError,
     InvalidInputError,
+    TruncationWarning,
 )
 from commonscale.encoders import (
     CachedEncoder,
@@ -42,6 +44,7 @@ from commonscale.encoders import (
     ImageOptions,
     Vectors,
 )
+from commonscale.encoders.cache.store import VectorStore
 from sources import unit_rows
 
 DIMENSION = 6
@@ -433,6 +436,93 @@ def test_vectors_that_cannot_be_kept_are_given_nevertheless(
     assert np.array_equal(found[0], seeded("text a").astype(np.float32))
 
 
+def read_only(store: VectorStore) -> None:
+    with store._open() as connection:
+        connection.execute("PRAGMA query_only = ON")
+
+
+def test_a_cache_that_becomes_read_only_costs_no_vectors(model: Recording, tmp_path: Path) -> None:
+    cached = CachedEncoder(encoder_of(model), tmp_path, chunk_size=2)
+    cached.encode_texts(["z"])
+    read_only(cached._store)
+    with pytest.warns(CacheWarning, match="2 new vectors were not kept: .*readonly") as caught:
+        found = cached.encode_texts(["z", "a", "b", "c", "d"])
+    assert [warning.filename for warning in caught] == [__file__] * 2
+    assert np.array_equal(found, encoder_of(Recording()).encode_texts(["z", "a", "b", "c", "d"]))
+    assert len(cached) == 1
+    with pytest.warns(CacheWarning, match="which vectors were used last was not noted: .*readonly"):
+        cached.close()
+    cached.encode_texts(["a"])
+    assert len(cached) == 2
+    cached.close()
+
+
+def test_a_file_that_breaks_after_vectors_could_not_be_kept(
+    cached: CachedEncoder, model: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("commonscale.encoders.cache.run._LOOKED_UP", 2)
+    cached.chunk_size = 2
+    embed = cached.encoder.encode_texts_reporting
+
+    def breaking(texts: list[str]) -> Any:
+        store = cached._store
+        store.close()
+        for path in store.path.parent.iterdir():
+            path.write_bytes(b"no database" * 1000)
+        return embed(texts)
+
+    monkeypatch.setattr(cached.encoder, "encode_texts_reporting", breaking)
+    with pytest.warns(CacheWarning) as caught:
+        found = cached.encode_texts(["a", "b", "c", "d"])
+    said = [str(warning.message) for warning in caught]
+    assert said[0].startswith("2 new vectors were not kept: ")
+    assert said[1].startswith("the cache could not be asked for 2 items: ")
+    assert np.array_equal(found, encoder_of(Recording()).encode_texts(["a", "b", "c", "d"]))
+    with pytest.raises(FileFormatError, match="cannot be used as a cache"):
+        cached.encode_texts(["a"])
+
+
+def test_one_bar_and_one_warning_for_a_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder = CallableEncoder(
+        embed_text=lambda texts: np.ones((len(texts), 2)),
+        embed_image=lambda images: np.ones((len(images), 2)),
+        fingerprint="short",
+        max_tokens=3,
+        options=EncodingOptions(progress=True),
+    )
+    cached = CachedEncoder(encoder, tmp_path, chunk_size=2)
+    cached.encode_texts(["old"])
+    capsys.readouterr()
+    with pytest.warns(TruncationWarning) as caught:
+        cached.encode_texts_reporting(["abcd", "a", "b", "old", "abcdefg", "a", "c", 5])  # type: ignore[list-item]
+    assert [str(warning.message)[:64] for warning in caught] == [
+        "2 of 5 texts are longer than the 3 characters that this encoder "
+    ]
+    assert "the longest has 7" in str(caught[0].message)
+    assert caught[0].filename == __file__
+    bar = capsys.readouterr().err
+    assert bar.count("0/8") == 1
+    assert "8/8" in bar
+    cached.encode_images_reporting([png(1), b"junk", png(2), png(1), png(3)])
+    bar = capsys.readouterr().err
+    assert bar.count("0/5") == 1
+    assert "5/5" in bar
+    cached.close()
+
+
+def test_a_failing_call_warns_of_the_texts_that_are_remembered(tmp_path: Path) -> None:
+    def embed(texts: list[str]) -> np.ndarray:
+        if "bad" in texts:
+            raise EncoderUnavailableError("down")
+        return np.ones((len(texts), 2))
+
+    encoder = CallableEncoder(embed_text=embed, fingerprint="short", max_tokens=3)
+    with CachedEncoder(encoder, tmp_path, chunk_size=1) as cached:
+        with pytest.warns(TruncationWarning, match="1 of 2 texts"), pytest.raises(EncoderUnavailableError):
+            cached.encode_texts(["abcd", "bad"])
+        assert len(cached) == 1
+
+
 def test_the_dimension_is_remembered(cached: CachedEncoder, tmp_path: Path) -> None:
     cached.encode_texts(["a"])
 
@@ -488,6 +578,55 @@ def test_threads_share_an_encoder(model: Recording, tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert (wrong, len(cached)) == ([], 160)
+
+
+def in_threads(*functions: Callable[[], Any]) -> list[Any]:
+    """Run functions at once, and give what each returned or raised."""
+    with ThreadPoolExecutor(len(functions)) as pool:
+        futures = [pool.submit(function) for function in functions]
+        return [future.exception(timeout=60) or future.result() for future in futures]
+
+
+def test_threads_pay_for_each_item_once(model: Recording, tmp_path: Path) -> None:
+    texts = [f"text {number}" for number in range(200)]
+    bare = encoder_of(Recording())
+    begun = threading.Barrier(4)
+    with CachedEncoder(encoder_of(model), tmp_path, chunk_size=30) as cached:
+
+        def work(shift: int) -> bool:
+            mine = texts[shift:] + texts[:shift]
+            begun.wait(30)
+            return np.array_equal(cached.encode_texts(mine), bare.encode_texts(mine))
+
+        # In other orders, so that each needs what another one has begun.
+        assert in_threads(*(partial(work, shift) for shift in (0, 50, 100, 150))) == [True] * 4
+    assert set(model.seen.values()) == {1}
+    assert len(model.seen) == 200
+
+
+def test_what_another_thread_fails_at_is_tried_again(tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+    first, second = threading.Event(), threading.Event()
+
+    def embed(texts: list[str]) -> np.ndarray:
+        asked.append(sorted(texts))
+        if "fails" in texts and len(asked) == 1:
+            first.set()
+            second.wait(30)
+            raise EncoderUnavailableError("down")
+        second.set()
+        return np.ones((len(texts), 2))
+
+    with CachedEncoder(CallableEncoder(embed_text=embed, fingerprint="x"), tmp_path) as cached:
+
+        def later() -> Any:
+            first.wait(30)
+            return cached.encode_texts(["shared", "own"]).shape
+
+        failed, fine = in_threads(lambda: cached.encode_texts(["fails", "shared"]), later)
+    assert isinstance(failed, EncoderUnavailableError)
+    assert fine == (2, 2)
+    assert asked == [["fails", "shared"], ["own"], ["shared"]]
 
 
 ITEMS = {

@@ -444,8 +444,8 @@ def test_texts_are_measured_in_characters(make: Make) -> None:
 def test_long_texts_are_sent_whole_with_a_warning(make: Make, server: EmbedServer, side: str, lost: str) -> None:
     # 3,000 characters may be 500 tokens or 2,000: only the service knows whether the text is cut.
     words = (
-        r"1 of 2 texts may be too long for embed-english-v3\.0, which reads 512 tokens: about 2048 characters of English"
-        rf".* \(the longest has 3000\)\. The {lost} of a text that is too long is cut off"
+        r"1 of 2 texts may be too long for embed-english-v3\.0, which reads 512 tokens: about 2048 characters"
+        rf" of English.* \(the longest has 3000\)\. The {lost} of a text that is too long is cut off"
     )
     with pytest.warns(TruncationWarning, match=words):
         make(truncate=side).encode_texts(["x" * 3000, "y"])

@@ -18,6 +18,7 @@ from commonscale.encoders.cache.store import VectorStore
 from commonscale.encoders.checks import check_text, listed_images, listed_texts
 from commonscale.encoders.image_sources import describe
 from commonscale.encoders.images import ImageInput, ImageOptions
+from commonscale.encoders.one_call import WholeCall
 
 _PASSED_ON = ("max_tokens", "count_tokens")
 
@@ -29,6 +30,8 @@ class CachedEncoder:
     picture): a picture file is the same whether it comes as path, bytes, base64 or from a URL, and a file that was
     changed is another. What is missing is embedded in chunks, each kept as soon as it is there. Items that fail are
     never remembered. Any number of encoders, threads and processes may share a folder; it must be on a local disk.
+    Threads that share one object of this class wait for each other's vectors; two objects, or two processes, that miss
+    the same item at the same moment both embed it.
     An encoder that can be pickled can be pickled with its cache: the copy opens the same file.
 
     ``encode_texts_reporting``, ``encode_images_reporting``, ``max_tokens`` and ``count_tokens`` are there if the
@@ -173,22 +176,28 @@ class CachedEncoder:
         self, given: Sequence[str], role: Role, method: str, encode: Encode, *, strict: bool = True
     ) -> EncodedBatch:
         texts = listed_texts(given, method)
-        run = self._run(encode, len(texts), "text", lambda index: repr(texts[index])[:60], strict)
-        fine = []
-        for index, text in enumerate(texts):
-            try:
-                fine.append((index, check_text(text, method, index)))
-            except InvalidInputError as error:
-                run.leave_out(index, error)
-        return self._through(run, text_items(fine, self.fingerprint, role))
+        with self._call(len(texts), "text") as call:
+            run = self._run(encode, call, len(texts), "text", lambda index: repr(texts[index])[:60], strict)
+            fine = []
+            for index, text in enumerate(texts):
+                try:
+                    fine.append((index, check_text(text, method, index)))
+                except InvalidInputError as error:
+                    run.leave_out(index, error)
+                    call.advance(1)
+            return self._through(run, text_items(fine, self.fingerprint, role))
 
     def _images(self, given: Sequence[ImageInput], method: str, encode: Encode, *, strict: bool) -> EncodedBatch:
         images = listed_images(given, method)
-        run = self._run(encode, len(images), "image", lambda index: describe(images[index]), strict)
-        return self._through(run, image_items(images, self.fingerprint, self._image_options))
+        with self._call(len(images), "image") as call:
+            run = self._run(encode, call, len(images), "image", lambda index: describe(images[index]), strict)
+            return self._through(run, image_items(images, self.fingerprint, self._image_options))
 
-    def _run(self, encode: Encode, count: int, what: str, name: Any, strict: bool) -> Run:
-        return Run(self._store, self.fingerprint, encode, count, self.chunk_size, strict, what, name)
+    def _call(self, count: int, what: str) -> WholeCall:
+        return WholeCall(count, what, getattr(getattr(self.encoder, "options", None), "progress", False) is True)
+
+    def _run(self, encode: Encode, call: WholeCall, count: int, what: str, name: Any, strict: bool) -> Run:
+        return Run(self._store, self.fingerprint, encode, count, self.chunk_size, strict, what, name, call)
 
     def _through(self, run: Run, items: Iterable[Item]) -> EncodedBatch:
         run.take(items)

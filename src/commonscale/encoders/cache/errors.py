@@ -13,6 +13,9 @@ from commonscale.core.errors import EncoderError, FileFormatError, InvalidInputE
 _NOT_WRITABLE = ("readonly", "unable to open")
 _NOT_NOW = ("locked", "full", "i/o error", "out of memory")
 
+TROUBLES = (FileFormatError, InvalidInputError, EncoderError)
+"""What the file of a cache can be the reason of: all that :func:`explained` raises."""
+
 
 def damaged(path: Path, fault: str) -> FileFormatError:
     """Make the error of a file that is no cache that can be read."""

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from commonscale.core.errors import CacheWarning, EncoderError, FileFormatError, ImageError
 from commonscale.core.warn import warn
 from commonscale.encoders.base import EncodedBatch, ItemFailure, Vectors
+from commonscale.encoders.cache.errors import TROUBLES
 from commonscale.encoders.cache.items import Item
 from commonscale.encoders.cache.store import VectorStore
+from commonscale.encoders.one_call import WholeCall
 
 Encode = Callable[[list[Any]], EncodedBatch]
 
@@ -35,6 +37,7 @@ class Run:
         strict: raise for the first item that cannot be embedded, rather than leave it out.
         what: ``"text"`` or ``"image"``.
         describe: gives a short name of an item.
+        call: is told of the items that the encoder is not asked for.
     """
 
     store: VectorStore
@@ -45,12 +48,15 @@ class Run:
     strict: bool
     what: str
     describe: Callable[[int], str]
+    call: WholeCall
     _vectors: Vectors | None = None
     _done: NDArray[np.bool_] = field(init=False)
     _first: dict[bytes, int] = field(default_factory=dict)
     _twins: list[tuple[int, int]] = field(default_factory=list)
     _asked: list[Item] = field(default_factory=list)
     _missing: list[Item] = field(default_factory=list)
+    _awaited: list[Item] = field(default_factory=list)
+    _unkept: bool = False
     _held: int = 0
     _failures: dict[int, ItemFailure] = field(default_factory=dict)
 
@@ -62,11 +68,13 @@ class Run:
         for item in items:
             if item.error is not None:
                 self.leave_out(item.index, item.error)
+                self.call.advance(1)
                 continue
             if item.key is not None:
                 first = self._first.setdefault(item.key, item.index)
                 if first != item.index:
                     self._twins.append((item.index, first))
+                    self.call.advance(1)
                     continue
             self._held += item.held
             self._asked.append(item)
@@ -74,6 +82,8 @@ class Run:
                 self._look_up()
                 while len(self._missing) >= self.chunk_size or (self._missing and self._held > _HELD):
                     self._embed()
+                if self._awaited and self._held > _HELD:
+                    self._settle()
 
     def result(self, dimension: Callable[[], int]) -> EncodedBatch:
         """Embed the rest and give everything in the order of the input.
@@ -82,8 +92,7 @@ class Run:
             dimension: tells the length of a vector; asked only if there is none to look at.
         """
         self._look_up()
-        while self._missing:
-            self._embed()
+        self._settle()
         vectors = self._vectors
         if vectors is None:
             vectors = np.empty((self.count, dimension()), dtype=np.float32)
@@ -107,19 +116,34 @@ class Run:
         self._failures[index] = ItemFailure(index, name, reason or str(error), error)
 
     def _look_up(self) -> None:
-        found = self.store.get([item.key for item in self._asked if item.key is not None])
-        hits = [item for item in self._asked if item.key in found]
+        self._missing += self._not_remembered(self._asked)
+        self._asked = []
+
+    def _not_remembered(self, items: list[Item]) -> list[Item]:
+        """Fill in the vectors that are stored, and give the other items."""
+        found = self._found([item.key for item in items if item.key is not None])
+        hits = [item for item in items if item.key in found]
         if hits:
             rows = [found[item.key] for item in hits]  # type: ignore[index]
             self._keep_lengths(rows)
             self._fill([item.index for item in hits], np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), -1))
             self._held -= sum(item.held for item in hits)
-        self._missing += [item for item in self._asked if item.key not in found]
-        self._asked.clear()
+            self.call.advance(len(hits))
+        return [item for item in items if item.key not in found]
+
+    def _found(self, keys: list[bytes]) -> dict[bytes, bytes]:
+        try:
+            return self.store.get(keys)
+        except TROUBLES as error:
+            if not self._unkept:
+                raise
+            # Raising would lose the vectors of this call that could not be kept before.
+            warn(f"the cache could not be asked for {len(keys)} items: {error}", CacheWarning)
+            return {}
 
     def _keep_lengths(self, rows: list[bytes]) -> None:
         """Refuse stored vectors whose length is not the encoder's."""
-        known = self.store.dimension(self.fingerprint) if self._vectors is None else self._vectors.shape[1]
+        known = self._width()
         wrong = next((row for row in rows if len(row) != 4 * (known or 0)), None)
         if wrong is not None:
             raise FileFormatError(
@@ -128,20 +152,43 @@ class Run:
                 f"each its own fingerprint; move the file away, or give another folder, to compute the vectors again"
             )
 
+    def _settle(self) -> None:
+        """Embed what is missing; for what other threads embed now, wait, and embed what they could not keep."""
+        while self._missing or self._awaited:
+            if not self._missing:
+                self._missing, self._awaited = self._awaited, []
+                self.store.flights.wait({item.key for item in self._missing if item.key is not None})
+            self._embed()
+
     def _embed(self) -> None:
         chunk, self._missing = self._missing[: self.chunk_size], self._missing[self.chunk_size :]
+        mine = self.store.flights.begin(item.key for item in chunk if item.key is not None)
+        try:
+            self._awaited += [item for item in chunk if item.key is not None and item.key not in mine]
+            # Another thread may have stored some since they were looked up.
+            chunk = self._not_remembered([item for item in chunk if item.key is None or item.key in mine])
+            if chunk:
+                self._embed_chunk(chunk)
+        finally:
+            self.store.flights.end(mine)
+
+    def _embed_chunk(self, chunk: list[Item]) -> None:
         self._held -= sum(item.held for item in chunk)
+        width = self._width()  # Asked first: once vectors are there, no trouble with the file may lose them.
         batch = self.encode([item.content for item in chunk])
         if len(batch.kept):
-            self._fill([chunk[place].index for place in batch.kept], self._checked(batch))
+            self._fill([chunk[place].index for place in batch.kept], self._checked(batch, width))
             self._store([chunk[place] for place in batch.kept], batch.vectors)
         # Only now: what was embedded, and perhaps paid for, is kept before the first failure is raised.
         for failure in batch.failures:
             self.leave_out(chunk[failure.index].index, failure.error, failure.reason)
 
-    def _checked(self, batch: EncodedBatch) -> NDArray[Any]:
+    def _width(self) -> int | None:
+        """Length of this encoder's vectors, as far as it is known."""
+        return self.store.dimension(self.fingerprint) if self._vectors is None else self._vectors.shape[1]
+
+    def _checked(self, batch: EncodedBatch, known: int | None) -> NDArray[Any]:
         vectors = np.asarray(batch.vectors)
-        known = self.store.dimension(self.fingerprint) if self._vectors is None else self._vectors.shape[1]
         if vectors.ndim != 2 or len(vectors) != len(batch.kept) or known not in (None, vectors.shape[1]):
             raise EncoderError(
                 f"The encoder {self.fingerprint!r} gave an array of shape {vectors.shape} for {len(batch.kept)} "
@@ -163,6 +210,7 @@ class Run:
         new = {item.key: row.tobytes() for item, row in zip(items, rows, strict=True) if item.key and item.unchanged}
         try:
             self.store.put(new, self.fingerprint, rows.shape[1])
-        except EncoderError as error:
+        except TROUBLES as error:
             # The vectors are good, and may have been paid for: they must not be lost with the disk's troubles.
+            self._unkept = True
             warn(f"{len(new)} new vectors were not kept: {error}", CacheWarning)

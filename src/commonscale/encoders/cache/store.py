@@ -15,9 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from commonscale.core.errors import InvalidInputError
-from commonscale.encoders.cache.errors import damaged, explained
+from commonscale.core.errors import CacheWarning, InvalidInputError
+from commonscale.core.warn import warn
+from commonscale.encoders.cache.errors import TROUBLES, damaged, explained
 from commonscale.encoders.cache.file import PAGE, bytes_used, connected, number, shrink, writing
+from commonscale.encoders.cache.flights import Flights
 from commonscale.encoders.cache.forks import close_before_forks
 
 FILE_NAME = "vectors.sqlite3"
@@ -40,6 +42,7 @@ class VectorStore:
     Attributes:
         path: the file.
         max_bytes: most that the vectors may take, with their keys and SQLite's own pages.
+        flights: the keys whose vectors are being computed by the threads of this process.
     """
 
     def __init__(self, folder: str | os.PathLike[str], max_bytes: int) -> None:
@@ -55,6 +58,7 @@ class VectorStore:
         self.lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._noted: set[int] = set()
+        self.flights = Flights()
         close_before_forks(self)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -140,12 +144,20 @@ class VectorStore:
             shrink(connection)
 
     def close(self) -> None:
-        """Write what was used last and close the file; the next use opens it again."""
+        """Write what was used last and close the file; the next use opens it again.
+
+        Warns:
+            CacheWarning: if it cannot be written; the vectors are not affected.
+        """
         with self.lock:
             if self._connection is not None:
-                with explained(self.path):
-                    self._note_uses(self._connection)
-                self.disconnect()
+                try:
+                    with explained(self.path):
+                        self._note_uses(self._connection)
+                except TROUBLES as error:
+                    warn(f"which vectors were used last was not noted: {error}", CacheWarning)
+                finally:
+                    self.disconnect()
 
     def disconnect(self) -> None:
         """Close the connection, if there is one; the caller holds the lock."""

@@ -126,9 +126,9 @@ class CohereEmbed(BatchedEncoder):
             )
         return (
             f"{cuts.cut} of {cuts.given} texts may be too long for {self.model.name}, which reads "
-            f"{self._most_tokens or self.model.tokens} tokens: about {self.max_tokens} characters of English, and fewer "
-            f"of many other languages (the longest has {cuts.longest}). The {lost} of a text that is too long is cut "
-            "off. Split long texts into smaller passages."
+            f"{self._most_tokens or self.model.tokens} tokens: about {self.max_tokens} characters of English, and "
+            f"fewer of many other languages (the longest has {cuts.longest}). The {lost} of a text that is too long is "
+            "cut off. Split long texts into smaller passages."
         )
 
     def _prepare_texts(self, texts: list[str], role: Role) -> list[str]:
