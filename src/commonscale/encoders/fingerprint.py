@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from commonscale.core.extras import require
+from commonscale.encoders.forward_settings import forward_settings
 
 # The Rust tokenizers keep padding and truncation as state and refuse two borrowers at once ("Already borrowed"), so
 # every use of one holds this lock. One for all encoders, so that an encoder can still be copied and sent to another
@@ -41,8 +42,9 @@ def fingerprint_of(
     Weights enter with shape, type and bytes, in the type they are computed in, so a bfloat16 encoder has
     another fingerprint than a float32 one; the device does not enter. Their names do not enter either:
     transformers 5 renamed layers (of ViT, for one) without changing a vector, and an upgrade must not
-    invalidate a calibration. The tokenizer enters by its vocabulary and by what it makes of six probe texts,
-    because its serialized form differs between versions that tokenize alike.
+    invalidate a calibration. Of the config enters what weights do not tell, such as activations and the number of
+    heads. The tokenizer enters by its vocabulary and by what it makes of six probe texts, because its serialized
+    form differs between versions that tokenize alike.
 
     Args:
         model: a torch module with a transformers config.
@@ -57,6 +59,7 @@ def fingerprint_of(
     parts = {
         "model_type": model.config.model_type,
         "weights": digest_of_weights(model.state_dict()),
+        "towers": forward_settings(model.config),
         "tokenizer": _digest_of_tokenizer(tokenizer, canonical),
         "max_tokens": max_tokens,
         "pixels": pixel_settings(image_processor.to_dict()),

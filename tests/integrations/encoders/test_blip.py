@@ -18,6 +18,7 @@ from independent.models import Blip
 from independent.pictures import settings_of, squashed
 from independent.tokens import WordPieces, cut
 from odd_pictures import odd_pictures
+from other_configs import check_settings_count
 from tiny_checkpoints.blip import DIMENSION, TOKENS, save_tiny_blip
 
 torch = pytest.importorskip("torch")
@@ -210,3 +211,17 @@ def test_lacking_projections_are_not_filled_with_random_numbers(copy):
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EncoderError, match=r"lacks 1 weights .*'vision_proj\.weight'"):
         load_encoder(copy)
+
+
+def test_other_settings_of_the_towers_are_another_model(folder, tmp_path):
+    check_settings_count(
+        folder,
+        tmp_path,
+        partial(load_encoder, device="cpu"),
+        {"text_config.hidden_act": "relu"},
+        {"vision_config.hidden_act": "relu"},
+        {"text_config.num_attention_heads": 2},
+        {"vision_config.num_attention_heads": 2},
+        {"text_config.layer_norm_eps": 0.01},
+        {"vision_config.layer_norm_eps": 0.01},
+    )

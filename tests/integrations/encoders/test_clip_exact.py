@@ -19,6 +19,7 @@ from independent.models import Clip, ClipVitBert, VitBert
 from independent.pictures import cropped, settings_of, squashed
 from independent.tokens import ClipTokens, WordPieces, cut
 from odd_pictures import odd_pictures
+from other_configs import check_settings_count, vectors_of, with_settings
 from tiny_checkpoints.clip import save_random_clip, save_random_clip_and_bert, save_random_dual_encoder
 from tiny_models import BERT_TOKENS, CLIP_TOKENS
 
@@ -233,3 +234,39 @@ def test_folders_may_be_moved(case, tmp_path):
     encoder = load_encoder(moved, device="cpu")
     shutil.rmtree(moved)
     assert np.abs(encoded_texts(encoder, TEXTS) - encoded_texts(case.encoder, TEXTS)).max() < 1e-6
+
+
+# --- fingerprints
+
+
+def load(folder: Path) -> BatchedEncoder:
+    return load_encoder(folder, device="cpu")
+
+
+def test_other_settings_of_the_towers_are_another_model(case, tmp_path):
+    check_settings_count(
+        case.folder,
+        tmp_path,
+        load,
+        {"text_config.num_attention_heads": 2},
+        {"vision_config.num_attention_heads": 8},
+        {"text_config.hidden_act": "relu"},
+        {"vision_config.hidden_act": "relu"},
+        {"text_config.layer_norm_eps": 0.01},
+        {"vision_config.layer_norm_eps": 0.01},
+    )
+
+
+def test_where_clip_reads_a_text_is_in_the_fingerprint(tmp_path):
+    """At the start mark every text has one vector, but the tokenizer writes that mark, so the model loads."""
+    folder = save_random_clip(tmp_path / "clip")
+    start = json.loads((folder / "vocab.json").read_text())["<|startoftext|>"]
+    check_settings_count(folder, tmp_path, load, {"text_config.eos_token_id": start})
+
+
+def test_the_old_sign_for_the_end_mark_is_the_same_model(case, tmp_path):
+    if "eos_token_id" not in json.loads((case.folder / "config.json").read_text())["text_config"]:
+        pytest.skip("only CLIP's own text tower looks for the end mark")
+    older = load(with_settings(case.folder, tmp_path / "older", {"text_config.eos_token_id": 2}))
+    assert np.abs(vectors_of(older) - vectors_of(case.encoder)).max() < 1e-6
+    assert older.fingerprint == case.encoder.fingerprint

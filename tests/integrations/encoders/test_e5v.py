@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 
 from commonscale.core.errors import EncoderError, InvalidInputError, TruncationWarning
 from commonscale.encoders import load_encoder
+from commonscale.encoders.forward_settings import forward_settings
 from commonscale.encoders.models import e5v
+from other_configs import check_settings_count
 from tiny_checkpoints.e5v import DIMENSION, MARKS, POSITIONS, save_tiny_e5v
 
 torch = pytest.importorskip("torch")
@@ -209,3 +212,46 @@ def test_missing_weights_are_refused(folder, tmp_path):
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EncoderError, match="image_newline"):
         load_encoder(tmp_path)
+
+
+# --- fingerprints
+
+
+def test_other_settings_of_the_towers_are_another_model(folder, tmp_path):
+    check_settings_count(
+        folder,
+        tmp_path,
+        partial(load_encoder, device="cpu", dtype="float32"),
+        {"vision_feature_layer": -1},
+        {"projector_hidden_act": "relu"},
+        {"image_grid_pinpoints": [[64, 64], [64, 32], [32, 64], [96, 32], [32, 128]]},
+        {"text_config.rope_theta": 100.0},
+        {"text_config.rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+        {"text_config.rms_norm_eps": 0.01},
+        {"text_config.hidden_act": "relu"},
+        {"vision_config.num_attention_heads": 4},
+        {"vision_config.hidden_act": "relu"},
+    )
+
+
+def test_rotary_positions_have_one_form():
+    """Versions 4 and 5 of transformers keep them in different settings of a config."""
+
+    class Config:
+        def __init__(self, **settings: object) -> None:
+            self.settings = settings
+
+        def to_dict(self) -> dict[str, object]:
+            return self.settings
+
+    def rotary(**settings: object) -> object:
+        return forward_settings(Config(max_position_embeddings=64, **settings))
+
+    theta = 500000.0
+    plain = rotary(rope_theta=theta, rope_scaling=None)
+    assert plain == rotary(rope_parameters={"rope_theta": theta, "rope_type": "default"})
+    assert plain == {"rotary": {"rope_theta": theta}}
+    older = rotary(rope_theta=theta, rope_scaling={"type": "yarn", "rope_type": "yarn", "factor": 4.0})
+    newer = {"rope_theta": theta, "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+    assert older == rotary(rope_parameters=newer) != plain
+    assert older == rotary(rope_theta=theta, rope_scaling={"type": "yarn", "factor": 4.0})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from commonscale.core.errors import EncoderError, InvalidInputError, TruncationWarning
 from commonscale.encoders import load_encoder
+from other_configs import check_settings_count
 from tiny_checkpoints.long_clip import DIMENSION, IMAGE_SIZE, PATCH, POSITIONS, long_clip_state, save_conversion
 from tiny_models import save_tiny_clip
 
@@ -345,3 +347,21 @@ def test_a_tokenizer_that_is_not_there_is_explained(published, tmp_path, monkeyp
         load_encoder(published, local_files_only=True)
     with pytest.raises(InvalidInputError, match="tokenizer must be a folder or hub id, got 7"):
         load_encoder(published, tokenizer=7)
+
+
+# --- fingerprints
+
+
+def test_other_settings_of_the_towers_are_another_model(tmp_path, state, clip_folder):
+    folder = save_conversion(tmp_path / "plain", state, tables=2)
+    check_settings_count(
+        folder,
+        tmp_path,
+        partial(load_encoder, family="Long-CLIP", tokenizer=clip_folder, device="cpu"),
+        {"text_config.hidden_act": "gelu"},
+        {"vision_config.hidden_act": "relu"},
+        {"text_config.num_attention_heads": 4},
+        {"vision_config.num_attention_heads": 6},
+        {"text_config.layer_norm_eps": 0.01},
+        {"vision_config.layer_norm_eps": 0.01},
+    )

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from independent.models import Clip
 from independent.pictures import cropped, settings_of
 from independent.tokens import ClipTokens, WordPieces, cut
 from independent.transformer import Weights, bert, linear, unit
+from other_configs import check_settings_count
 from tiny_checkpoints import sentence_transformers as tiny
 from tiny_models import CLIP_TOKENS, save_tiny_clip
 
@@ -411,3 +413,19 @@ def test_fingerprint_changes_with_what_decides_a_vector(text_encoder, copy, clip
     other = load_encoder(clip_folder, device="cpu")
     other._model[0].processor.image_processor.image_mean = [0.5, 0.5, 0.5]
     assert other.fingerprint != clip.fingerprint
+
+
+def test_other_settings_of_the_towers_are_another_model(clip_folder, text_folder, tmp_path):
+    inside = "config.json" if (clip_folder / "config.json").is_file() else "0_CLIPModel/config.json"
+    load = partial(load_encoder, device="cpu")
+    check_settings_count(
+        clip_folder,
+        tmp_path / "clip",
+        load,
+        {"text_config.num_attention_heads": 2},
+        {"vision_config.hidden_act": "relu"},
+        {"vision_config.layer_norm_eps": 0.01},
+        file=inside,
+    )
+    changes = {"num_attention_heads": 2}, {"hidden_act": "relu"}, {"layer_norm_eps": 0.01}
+    check_settings_count(text_folder, tmp_path / "text", load, *changes, pictures=False)

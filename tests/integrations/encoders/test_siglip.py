@@ -22,6 +22,7 @@ from independent.models import Naflex, Siglip
 from independent.pictures import grid, in_patches, settings_of, squashed
 from independent.tokens import GemmaTokens, SiglipTokens
 from odd_pictures import OddPicture, odd_pictures
+from other_configs import check_settings_count
 from tiny_checkpoints.siglip import (
     DIMENSION,
     MAX_PATCHES,
@@ -261,7 +262,25 @@ def test_config_as_published(case, copy):
     ):
         config[tower] = {key: value for key, value in config[tower].items() if key not in dropped}
     (copy / "config.json").write_text(json.dumps(config))
-    assert load_encoder(copy, device="cpu").fingerprint == case.encoder.fingerprint
+    other = load_encoder(copy, device="cpu")
+    assert other.fingerprint == case.encoder.fingerprint
+    assert np.abs(encoded_texts(other, TEXTS) - encoded_texts(case.encoder, TEXTS)).max() < 1e-6
+    given = [picture.source for picture in PICTURES[:6]]
+    assert np.abs(other.encode_images(given) - case.encoder.encode_images(given)).max() < 1e-6
+
+
+def test_other_settings_of_the_towers_are_another_model(case, tmp_path):
+    check_settings_count(
+        case.folder,
+        tmp_path,
+        partial(load_encoder, device="cpu"),
+        {"text_config.hidden_act": "relu"},
+        {"vision_config.hidden_act": "relu"},
+        {"text_config.num_attention_heads": 2},
+        {"vision_config.num_attention_heads": 2},
+        {"text_config.layer_norm_eps": 0.01},
+        {"vision_config.layer_norm_eps": 0.01},
+    )
 
 
 def test_saved_again_by_the_processor_of_transformers(case, tmp_path):

@@ -28,6 +28,7 @@ from commonscale.encoders.base import Role
 from commonscale.encoders.batched import BatchedEncoder
 from commonscale.encoders.checkpoint import choose_device, choose_dtype, explained
 from commonscale.encoders.fingerprint import PROBES, digest_of_weights, fingerprint_from
+from commonscale.encoders.forward_settings import forward_settings
 from commonscale.encoders.models.open_clip_source import EXTRA, Source, find
 from commonscale.encoders.models.open_clip_tokens import OpenCLIPTokens
 from commonscale.encoders.request import LoadRequest
@@ -90,9 +91,10 @@ class OpenCLIPEncoder(BatchedEncoder):
         The same whether the weights came from the hub, by a tag or from a folder. Computed when first asked for.
         """
         text_model = getattr(getattr(self._model, "text", None), "config", None)
+        inside = [text_model.model_type, forward_settings(text_model)] if text_model is not None else []
         parts = {
             "weights": digest_of_weights(self._model.state_dict()),
-            "towers": {**_architecture(self.source.config), "text_model": getattr(text_model, "model_type", "")},
+            "towers": {**_architecture(self.source.config), "text_model": inside},
             "vocabulary": self._tokens.vocabulary(),
             "probes": self._tokens(list(PROBES)).tolist(),
             "max_tokens": self.max_tokens,

@@ -22,6 +22,7 @@ from commonscale.encoders.batched import BatchedEncoder
 from commonscale.encoders.checkpoint import choose_device, choose_dtype, explained
 from commonscale.encoders.checks import listed_texts
 from commonscale.encoders.fingerprint import PROBES, TOKENIZER_LOCK, digest_of_weights, fingerprint_from, pixel_settings
+from commonscale.encoders.forward_settings import forward_settings
 from commonscale.encoders.models.dual import text_limit
 from commonscale.encoders.models.loading_report import missing_weights
 from commonscale.encoders.request import LoadRequest
@@ -194,10 +195,12 @@ class SentenceTransformersEncoder(BatchedEncoder):
 
 
 def _settings(module: Any) -> Any:
-    """Return what a module does beside its weights, such as how it pools; a model of transformers shows that itself."""
+    """Return what a module does beside its weights, such as how it pools."""
     routes = getattr(module, "sub_modules", {})
     if not routes and hasattr(module, "processor"):
-        return {}
+        # Two layouts hold one and the same model of transformers; of the module around it nothing else counts.
+        configs = (getattr(part, "config", None) for part in module.modules())
+        return next((forward_settings(config) for config in configs if hasattr(config, "to_dict")), {})
     own = module.get_config_dict() if hasattr(module, "get_config_dict") else {}
     inside = {route: [_settings(part) for part in parts] for route, parts in routes.items()}
     return [type(module).__name__, inside, {key: str(value) for key, value in own.items() if value is not None}]
