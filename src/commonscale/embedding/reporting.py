@@ -39,8 +39,9 @@ def batch_size_of(encoder: Encoder) -> int:
 def embed_reporting(encoder: Encoder, pictures: bool, contents: Sequence[Any]) -> Reported:
     """Embed items; bad ones are told of.
 
-    An encoder that has ``encode_texts_reporting`` and ``encode_images_reporting``, as all of this package do, is asked
-    by them; of another one, which embeds all or none, halves are asked for until the bad items stand alone.
+    An encoder that has ``encode_texts_reporting`` and ``encode_images_reporting``, as those of this package do (a
+    ``CachedEncoder`` if the one inside does), is asked by them; of another one, which embeds all or none, halves are
+    asked for until the bad items stand alone.
 
     Args:
         encoder: any encoder.

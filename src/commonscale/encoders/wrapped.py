@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from commonscale.core.errors import EncoderError, ImageError, InvalidInputError
 from commonscale.core.extras import require
@@ -17,7 +19,9 @@ from commonscale.encoders.base import EncodedBatch, ItemFailure, Vectors
 from commonscale.encoders.checks import check_text, listed_images, listed_texts
 from commonscale.encoders.image_sources import describe, form_of, open_source
 from commonscale.encoders.images import ImageInput, ImageOptions, read_image
-from commonscale.encoders.vectors import unit_rows
+from commonscale.encoders.vectors import unit_rows, usable_rows
+
+_NO_DIRECTION = "the model gave it a vector of norm zero, or with NaN or infinity"
 
 
 class WrappedEncoder(ABC):
@@ -87,6 +91,27 @@ class WrappedEncoder(ABC):
         passages = _texts(texts, "encode_texts")
         return self._rows(self._embed_texts(passages), len(passages), "text") if passages else self._none()
 
+    def encode_texts_reporting(self, texts: Sequence[str]) -> EncodedBatch:
+        """Embed the passages that can be embedded and report each one that cannot; see :meth:`encode_texts`.
+
+        Raises:
+            EncoderError: if the model gives too few vectors, or several and none that has a direction.
+            Exception: what the model raises.
+        """
+        given = listed_texts(texts, "encode_texts_reporting")
+        found, asked = _Found(), []
+        for place, text in enumerate(given):
+            try:
+                check_text(text, "encode_texts_reporting", place)
+                asked.append(place)
+            except InvalidInputError as error:
+                found.failures.append(ItemFailure(place, _shown(text), str(error), error))
+        passages = [given[place] for place in asked]
+        if passages:
+            features = self._features(self._embed_texts(passages), len(passages), "text")
+            found.add(features, asked, "text", lambda place: _shown(given[place]))
+        return self._batch(found)
+
     def encode_images(self, images: Sequence[ImageInput]) -> Vectors:
         """Embed pictures, all of them or none.
 
@@ -106,7 +131,12 @@ class WrappedEncoder(ABC):
         return self._pictures(listed_images(images, "encode_images"), strict=True).vectors
 
     def encode_images_reporting(self, images: Sequence[ImageInput]) -> EncodedBatch:
-        """Embed the pictures that can be read and report each one that cannot; see :meth:`encode_images`."""
+        """Embed the pictures that can be embedded and report each one that cannot; see :meth:`encode_images`.
+
+        Raises:
+            EncoderError: if the model gives too few vectors, or several and none that has a direction.
+            Exception: what the model raises, if it is not of a picture.
+        """
         return self._pictures(listed_images(images, "encode_images_reporting"), strict=False)
 
     @abstractmethod
@@ -127,25 +157,36 @@ class WrappedEncoder(ABC):
 
     def _pictures(self, images: list[ImageInput], *, strict: bool) -> EncodedBatch:
         self._check_images()
-        kept: list[int] = []
-        parts: list[Vectors] = []
-        failures: list[ItemFailure] = []
+        found = _Found()
         for start in range(0, len(images), self.picture_batch):
-            found = embed_readable(self._embed_sources, images[start : start + self.picture_batch])
-            for place, error in found.failures:
-                index, name, reason = start + place, describe(images[start + place]), reason_of(error)
-                if strict:
-                    raise ImageError(f"Image {index}, {name}: {reason}") from error
-                failures.append(ItemFailure(index, name, reason, error))
-            kept += [start + place for place in found.kept]
-            if found.kept:
-                parts.append(self._rows(found.vectors, len(found.kept), "image"))
-        return EncodedBatch(np.concatenate(parts) if parts else self._none(), tuple(kept), tuple(failures))
+            part = embed_readable(self._embed_sources, images[start : start + self.picture_batch])
+            for place, error in part.failures:
+                name = describe(images[start + place])
+                found.failures.append(ItemFailure(start + place, name, reason_of(error), error))
+            if part.kept:
+                features = self._features(part.vectors, len(part.kept), "image")
+                found.add(features, [start + place for place in part.kept], "image", lambda at: describe(images[at]))
+            if strict and found.failures:
+                first = min(found.failures, key=lambda failure: failure.index)
+                kind = EncoderError if first.reason == _NO_DIRECTION else ImageError
+                raise kind(f"Image {first.index}, {first.description}: {first.reason}") from first.error
+        return self._batch(found)
+
+    def _batch(self, found: _Found) -> EncodedBatch:
+        undirected = sum(failure.reason == _NO_DIRECTION for failure in found.failures)
+        if undirected > 1 and not found.kept:
+            raise EncoderError(f"{self!r} gave {undirected} vectors and none that can be used: {_NO_DIRECTION}")
+        failures = tuple(sorted(found.failures, key=lambda failure: failure.index))
+        return EncodedBatch(np.concatenate(found.parts) if found.kept else self._none(), tuple(found.kept), failures)
 
     def _embed_sources(self, images: list[ImageInput]) -> Any:
         return self._embed_images([picture_file(image) for image in images])
 
     def _rows(self, vectors: Any, count: int, what: str) -> Vectors:
+        return unit_rows(self._features(vectors, count, what), what)
+
+    def _features(self, vectors: Any, count: int, what: str) -> NDArray[Any]:
+        """Check that there is one vector for each item, all of one length."""
         try:
             shape = np.shape(vectors)
         except ValueError:
@@ -155,12 +196,28 @@ class WrappedEncoder(ABC):
                 f"{self!r} gave vectors of shape {shape} for {count} {what}s; ({count}, {self._dimension or 'd'}) is "
                 f"needed"
             )
-        rows = unit_rows(vectors, what)
         self._dimension = shape[1]
-        return rows
+        return np.asarray(vectors)
 
     def _none(self) -> Vectors:
         return np.empty((0, self.dimension), dtype=np.float32)
+
+
+@dataclass
+class _Found:
+    """What came of the items of one call so far."""
+
+    kept: list[int] = field(default_factory=list)
+    parts: list[Vectors] = field(default_factory=list)
+    failures: list[ItemFailure] = field(default_factory=list)
+
+    def add(self, features: NDArray[Any], places: list[int], what: str, name: Callable[[int], str]) -> None:
+        """Take in the vectors of the items at these places, but those that have no direction."""
+        good = usable_rows(features)
+        self.kept += [place for place, fine in zip(places, good, strict=True) if fine]
+        self.parts.append(unit_rows(features[good], what))
+        bad = [place for place, fine in zip(places, good, strict=True) if not fine]
+        self.failures += [ItemFailure(at, name(at), _NO_DIRECTION, EncoderError(_NO_DIRECTION)) for at in bad]
 
 
 def picture_file(image: ImageInput) -> str | bytes:
@@ -185,6 +242,10 @@ def picture_file(image: ImageInput) -> str | bytes:
         return stream.getvalue()
     with open_source(image, ImageOptions()) as opened:
         return opened.read()
+
+
+def _shown(text: object) -> str:
+    return repr(text)[:60]
 
 
 def _texts(texts: Sequence[str], method: str) -> list[str]:

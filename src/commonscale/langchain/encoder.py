@@ -86,7 +86,8 @@ class LangChainEncoder(WrappedEncoder):
         embed: Any = image_method(self.embeddings)
         if not any(isinstance(file, bytes) for file in files):
             return embed(list(files))
-        with TemporaryDirectory(prefix="commonscale-") as folder:
+        # Windows removes no file that the embeddings still hold open; that must not cost the vectors.
+        with TemporaryDirectory(prefix="commonscale-", ignore_cleanup_errors=True) as folder:
             return embed([_path_of(file, Path(folder) / str(place)) for place, file in enumerate(files)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+import shutil
 import threading
 import zlib
 from collections.abc import Iterator
@@ -109,6 +110,78 @@ def test_a_bad_picture_is_named_or_reported(embeddings: ClipEmbeddings, pictures
         (5, "'missing.png'"),
         (6, "<4 bytes>"),
     ]
+
+
+class Patchy(ClipEmbeddings):
+    """A model that gives some items vectors without a direction."""
+
+    bad: tuple[int, ...] = (3,)
+
+    def _spoiled(self, vectors: list[list[float]]) -> list[list[float]]:
+        return [[float("nan")] * len(row) if place in self.bad else row for place, row in enumerate(vectors)]
+
+    def embed_image(self, uris: list[str]) -> list[list[float]]:
+        return self._spoiled(super().embed_image(uris))
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return self._spoiled(super().embed_documents(texts))
+
+
+def test_a_vector_without_direction_is_reported(folder: Path, embeddings: ClipEmbeddings, pictures: list[str]) -> None:
+    encoder, whole = LangChainEncoder(Patchy(folder)), LangChainEncoder(embeddings)
+    encoder.picture_batch = 4
+    assert len(pictures) == 6
+    batch = encoder.encode_images_reporting([*pictures, "missing.png"])
+    assert batch.kept == (0, 1, 2, 4, 5)
+    assert np.array_equal(batch.vectors, whole.encode_images(batch.pick([*pictures, None])))
+    assert [failure.index for failure in batch.failures] == [3, 6]
+    assert "norm zero, or with NaN" in batch.failures[0].reason
+    assert isinstance(batch.failures[0].error, EncoderError)
+    with pytest.raises(EncoderError, match=r"Image 3, '.*3\.png': the model gave it a vector of norm zero"):
+        encoder.encode_images(pictures)
+
+
+def test_texts_that_cannot_be_embedded_are_reported(folder: Path, embeddings: ClipEmbeddings) -> None:
+    given: list[Any] = [TEXTS[0], 5, TEXTS[1], "\ud800", TEXTS[2], TEXTS[3]]
+    batch = LangChainEncoder(Patchy(folder)).encode_texts_reporting(given)
+    assert batch.kept == (0, 2, 4)
+    assert np.array_equal(batch.vectors, LangChainEncoder(embeddings).encode_texts(TEXTS[:3]))
+    assert [(failure.index, failure.description) for failure in batch.failures] == [
+        (1, "5"),
+        (3, repr("\ud800")),
+        (5, repr(TEXTS[3])),
+    ]
+    assert "needs strings; item 1 is of type int" in batch.failures[0].reason
+    assert LangChainEncoder(embeddings).encode_texts_reporting([]).vectors.shape == (0, DIMENSION)
+
+
+def test_a_model_that_gives_nothing_usable_is_broken(folder: Path, pictures: list[str]) -> None:
+    model = Patchy(folder)
+    model.bad = tuple(range(6))
+    encoder = LangChainEncoder(model)
+    encoder.picture_batch = 2
+    for encode, items in ((encoder.encode_images_reporting, pictures), (encoder.encode_texts_reporting, TEXTS)):
+        with pytest.raises(EncoderError, match=rf"gave {len(items)} vectors and none that can be used: .*NaN"):
+            encode(items)  # type: ignore[operator]
+    model.bad = ()
+    encoder.encode_texts(["a"])
+    model.bad = (0,)
+    assert encoder.encode_texts_reporting(["a"]).kept == ()
+
+
+def test_a_temporary_file_that_is_held_open_costs_no_vectors(
+    embeddings: ClipEmbeddings, pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(*_: object, **__: object) -> None:
+        raise PermissionError("The process cannot access the file because it is being used by another process")
+
+    content = Path(pictures[0]).read_bytes()
+    with monkeypatch.context() as windows:
+        windows.setattr("os.unlink", held)
+        vectors = LangChainEncoder(embeddings).encode_images([content])
+    assert np.array_equal(vectors, LangChainEncoder(embeddings).encode_images(pictures[:1]))
+    (left,) = embeddings.given[:1]
+    shutil.rmtree(Path(left).parent)
 
 
 def test_trouble_of_the_model_is_not_a_pictures(folder: Path, pictures: list[str]) -> None:
