@@ -224,8 +224,10 @@ def test_the_warning_points_at_the_users_line_also_through_an_adapter(encoder):
 def test_count_tokens(encoder):
     assert encoder.count_tokens([]) == []
     assert encoder.count_tokens(["", "a dog"]) == [2, 4]
-    with pytest.raises(InvalidInputError, match="list of strings"):
-        encoder.count_tokens("a dog")
+    assert encoder.count_tokens(np.array(["", "a dog"])) == [2, 4]
+    for wrong in ("a dog", b"a dog", None):
+        with pytest.raises(InvalidInputError, match="list of strings"):
+            encoder.count_tokens(wrong)
 
 
 def test_own_limit(folder, encoder):

@@ -6,6 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from commonscale.core.errors import CommonscaleError, ImageError, InvalidInputError
 from commonscale.encoders.base import EncodedBatch, Role, Vectors
-from commonscale.encoders.checks import check_text, listed_images, listed_texts
+from commonscale.encoders.checks import check_text, checked_counts, listed_images, listed_texts
 from commonscale.encoders.collecting import Collector, Work
 from commonscale.encoders.image_sources import describe
 from commonscale.encoders.images import ImageInput, read_image
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # Batches of texts that are tokenized, and batches of pictures that are decoded, while the model computes another.
 _AHEAD = 2
+# Texts that are measured at once.
+_COUNTED = 1000
 
 
 class BatchedEncoder(ABC):
@@ -178,7 +181,10 @@ class BatchedEncoder(ABC):
                 rows.append(row)
             except InvalidInputError as error:
                 collector.leave_out(row, error)
-        lengths = np.asarray(self.count_tokens([items[row] for row in rows]), dtype=np.int64)
+        # In parts: a tokenizer's whole answer for a million texts would fill the memory.
+        parts = groups((items[row] for row in rows), _COUNTED)
+        counts = (checked_counts(self.count_tokens(part), len(part)) for part in parts)
+        lengths = np.fromiter(chain.from_iterable(counts), dtype=np.int64)
         self._warn_of_truncation(lengths)
         # Neighbors in length share a batch, so that little is padded; the longest come first, so that a batch
         # too large for memory fails at once.

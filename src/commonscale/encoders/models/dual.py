@@ -13,6 +13,7 @@ from commonscale.core.extras import require
 from commonscale.encoders.base import Role
 from commonscale.encoders.batched import BatchedEncoder
 from commonscale.encoders.checkpoint import Checkpoint
+from commonscale.encoders.checks import listed_texts
 from commonscale.encoders.fingerprint import TOKENIZER_LOCK, fingerprint_of
 from commonscale.encoders.options import EncodingOptions
 from commonscale.encoders.vectors import features_of
@@ -94,11 +95,10 @@ class DualEncoder(BatchedEncoder):
         Returns:
             One count per text; a text is read whole if its count is at most ``max_tokens``.
         """
-        if isinstance(texts, str):
-            raise InvalidInputError(f"count_tokens() needs a list of strings, got one: {texts[:60]!r}")
-        if not texts:
+        listed = listed_texts(texts, "count_tokens")
+        if not listed:
             return []
-        ids = self._tokenized(list(texts), padding=False, truncation=False, verbose=False)["input_ids"]
+        ids = self._tokenized(listed, padding=False, truncation=False, verbose=False)["input_ids"]
         return [len(text_ids) for text_ids in ids]
 
     def _load_tokenizer(self) -> Any:
