@@ -84,11 +84,30 @@ def test_the_vectors_need_a_name(fingerprint):
         CallableEncoder(embed_text=vector, fingerprint=fingerprint)
 
 
-@pytest.mark.parametrize("setting", ["concurrency", "dimension"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, True])
+@pytest.mark.parametrize("setting", ["concurrency", "dimension", "max_tokens"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "5"])
 def test_whole_numbers(setting, value):
     with pytest.raises(InvalidInputError, match=f"{setting} must be a whole number"):
         CallableEncoder(embed_text=vector, fingerprint="x", **{setting: value})
+
+
+@pytest.mark.parametrize("name", ["embed_text", "embed_image", "embed_question", "count_tokens"])
+def test_functions_must_be_functions(name):
+    with pytest.raises(InvalidInputError, match=f"{name} must be a function, got 'clip'"):
+        CallableEncoder(**{"embed_text": vector, "fingerprint": "x", name: "clip"})
+
+
+@pytest.mark.parametrize("options", [{}, 3, {"batch_size": 3}])
+def test_options_must_be_options(options):
+    with pytest.raises(InvalidInputError, match="options must be EncodingOptions"):
+        CallableEncoder(embed_text=vector, fingerprint="x", options=options)
+
+
+@pytest.mark.parametrize("wrong", [[[1.0, 2.0, 3.0], [1.0]], [["a"], ["b"]], iter([[1.0]]), [[1j], [1j]]])
+def test_what_is_no_array_of_numbers(wrong):
+    encoder, _ = make(lambda texts: wrong)
+    with pytest.raises(InvalidInputError, match=r"embed_text gave what is no array of numbers, shape \(2, dimension\)"):
+        encoder.encode_texts(["a", "b"])
 
 
 @pytest.mark.parametrize("wrong", [[1.0, 2.0], [[1.0, 2.0]], [[[1.0]], [[2.0]]], [[1.0], [2.0]]])
@@ -109,11 +128,65 @@ def test_truncation_is_told_once_with_its_number():
         counted.encode_texts(["a b c"])
 
 
-def test_one_string_is_no_list():
-    encoder, _ = make()
-    for method in (encoder.encode_texts, encoder.encode_questions, encoder.encode_texts_reporting):
-        with pytest.raises(InvalidInputError, match="needs a list of strings"):
-            method("text")
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        ([1, 1], "2 numbers for 4 texts"),
+        ([1, 1, 1, 1, 1], "5 numbers for 4 texts"),
+        (4, "'int' object is not iterable"),
+        (None, "'NoneType' object is not iterable"),
+        ([1, 1, 1.5, 1], "'float' object"),
+        (["1", "1", "1", "1"], "'str' object"),
+    ],
+)
+def test_counts_that_are_not_one_for_each_text(counts, reason):
+    encoder, calls = make(count_tokens=lambda texts: counts)
+    for method in (encoder.count_tokens, encoder.encode_texts, encoder.encode_questions):
+        with pytest.raises(InvalidInputError, match=reason):
+            method(["a", "b", "c", "d"])
+    assert calls == []
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array])
+def test_counts_of_any_sequence(kind):
+    encoder, _ = make(count_tokens=lambda texts: kind([len(text) for text in texts]))
+    assert encoder.count_tokens(["a", "bcd"]) == [1, 3]
+
+
+def test_long_lists_are_measured_in_parts():
+    parts = []
+
+    def count(texts):
+        parts.append(len(texts))
+        return [len(text) for text in texts]
+
+    encoder, calls = make(count_tokens=count, max_tokens=4, options=EncodingOptions(batch_size=1000))
+    texts = [str(number) for number in range(10_001)]
+    with pytest.warns(CutWarning, match="1 of 10001 texts") as caught:
+        found = encoder.encode_texts(texts)
+    assert len(caught) == 1
+    assert max(parts) <= 1000
+    assert sum(parts) == 10_001
+    assert calls[0][0] == "10000"
+    np.testing.assert_allclose(found, unit(texts), atol=1e-6)
+
+
+@pytest.mark.parametrize("single", ["text", b"text", None, 3, np.array("text")])
+@pytest.mark.parametrize("counted", [False, True])
+def test_one_string_is_no_list(single, counted):
+    encoder, calls = make(count_tokens=(lambda texts: [1 for _ in texts]) if counted else None)
+    methods = (encoder.encode_texts, encoder.encode_questions, encoder.encode_texts_reporting, encoder.count_tokens)
+    for method in methods:
+        with pytest.raises(InvalidInputError, match=r"\(\) needs a list of strings, got"):
+            method(single)
+    assert calls == []
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_arrays_of_strings(counted):
+    encoder, _ = make(count_tokens=(lambda texts: [len(text) for text in texts]) if counted else None)
+    assert encoder.count_tokens(np.array(["a", "bcd"])) == [1, 3]
+    np.testing.assert_allclose(encoder.encode_texts(np.array(["a", "bcd"])), unit(["a", "bcd"]), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from commonscale.core.errors import InvalidInputError
 from commonscale.encoders.base import Role
 from commonscale.encoders.batched import BatchedEncoder
-from commonscale.encoders.options import EncodingOptions
+from commonscale.encoders.checks import checked_counts, listed_texts
+from commonscale.encoders.options import EncodingOptions, check_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,15 +67,26 @@ class CallableEncoder(BatchedEncoder):
         Raises:
             InvalidInputError: if there is no function at all, or an argument cannot be used.
         """
+        if options is not None and not isinstance(options, EncodingOptions):
+            raise InvalidInputError(f"options must be EncodingOptions(), got {options!r}")
         super().__init__(options or EncodingOptions())
         if embed_text is None and embed_image is None and embed_question is None:
             raise InvalidInputError("CallableEncoder() needs embed_text=, embed_image= or both")
         if not isinstance(fingerprint, str) or not fingerprint:
             raise InvalidInputError(f"fingerprint must be a text that names the vectors, got {fingerprint!r}")
-        for name, value in (("concurrency", concurrency), ("dimension", dimension)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise InvalidInputError(f"{name} must be a whole number of at least 1, got {value!r}")
+        check_whole("concurrency", concurrency, 1)
+        for name, value in (("dimension", dimension), ("max_tokens", max_tokens)):
+            if value is not None:
+                check_whole(name, value, 1)
         self._embed = {"text": embed_text, "image": embed_image, "question": embed_question or embed_text}
+        for name, function in {
+            "embed_text": embed_text,
+            "embed_image": embed_image,
+            "embed_question": embed_question,
+            "count_tokens": count_tokens,
+        }.items():
+            if function is not None and not callable(function):
+                raise InvalidInputError(f"{name} must be a function, got {function!r}")
         self._fingerprint = fingerprint
         self._dimension = dimension
         self._single = single
@@ -113,7 +125,8 @@ class CallableEncoder(BatchedEncoder):
         """Measure texts by the function that was given, or in characters."""
         if self._count is None:
             return super().count_tokens(texts)
-        return list(self._count(list(texts))) if texts else []
+        listed = listed_texts(texts, "count_tokens")
+        return checked_counts(self._count(listed), len(listed)) if listed else []
 
     def _embed_texts(self, prepared: list[str], role: Role) -> NDArray[Any]:
         return self._call(role, prepared)
@@ -125,7 +138,15 @@ class CallableEncoder(BatchedEncoder):
         function = self._embed[role]
         if function is None:
             raise InvalidInputError(f"{self!r} embeds no {role}s: give it embed_{role}=")
-        found = np.asarray([function(item) for item in items] if self._single else function(items), dtype=np.float64)
+        given = [function(item) for item in items] if self._single else function(items)
+        try:
+            found = np.asarray(
+                [_readable(row) for row in given] if isinstance(given, (list, tuple)) else _readable(given), np.float64
+            )
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InvalidInputError(
+                f"embed_{role} gave what is no array of numbers, shape ({len(items)}, dimension): {error}"
+            ) from error
         if found.ndim != 2 or len(found) != len(items) or self._dimension not in (None, found.shape[1]):
             width = "dimension" if self._dimension is None else self._dimension
             raise InvalidInputError(
@@ -133,3 +154,8 @@ class CallableEncoder(BatchedEncoder):
                 "is needed. A function of one item needs single=True."
             )
         return found
+
+
+def _readable(found: Any) -> Any:
+    """Return a tensor of torch as NumPy reads it: without its history, on the CPU, in float64; else what was given."""
+    return found.detach().cpu().double().numpy() if hasattr(found, "detach") else found

@@ -116,3 +116,18 @@ def test_no_function_for_pictures():
     encoder = CallableEncoder(embed_text=lambda texts: [[1.0] for _ in texts], fingerprint="texts")
     with pytest.raises(InvalidInputError, match="embeds no images: give it embed_image="):
         encoder.encode_images([pillow.new("RGB", (2, 2))])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("shape", ["tensor", "list", "single"])
+def test_tensors_of_a_model_with_gradients(dtype, shape):
+    torch = pytest.importorskip("torch")
+    weights = torch.nn.Parameter(torch.tensor([[1.0, 2.0, 2.0]], dtype=getattr(torch, dtype)))
+
+    def embed(given):
+        rows = weights * torch.tensor([[1.0]] * (1 if shape == "single" else len(given)), dtype=weights.dtype)
+        assert rows.requires_grad
+        return {"tensor": rows, "list": list(rows), "single": rows[0]}[shape]
+
+    encoder = CallableEncoder(embed_text=embed, fingerprint="torch", single=shape == "single")
+    np.testing.assert_allclose(encoder.encode_texts(["a", "b"]), [[1 / 3, 2 / 3, 2 / 3]] * 2, atol=1e-6)
