@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import pickle
+from enum import Enum
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("PIL")
 
+import torch
 from llama_index.core.embeddings import MockEmbedding
 from PIL import Image
 
@@ -143,6 +145,45 @@ def test_fingerprints_tell_what_changes_vectors(folder: Path) -> None:
     assert of(query_instruction="two ") == of(query_instruction="two ", embed_batch_size=7)
     named = LlamaIndexEncoder(ClipEmbedding(folder), fingerprint="mine-2")
     assert named.fingerprint == "mine-2"
+
+
+class Pooling(Enum):
+    CLS = 1
+    MEAN = 2
+
+
+class Settled(MockEmbedding):
+    """A model with settings of the kinds that packages of LlamaIndex have."""
+
+    model_name: str = "mock"
+    model_kwargs: dict[str, Any] | None = None
+    weights: Path | None = None
+    pooling: Pooling = Pooling.CLS
+    repo_id: str = ""
+    base_model: str = ""
+    api_base: str = ""
+    base_url: str = ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "values"),
+    [
+        ("model_kwargs", [{"torch_dtype": torch.float16}, {"torch_dtype": torch.float32}, {"torch_dtype": "auto"}]),
+        ("weights", [Path("a.pt"), Path("b.pt")]),
+        ("pooling", [Pooling.MEAN]),
+        ("repo_id", ["someone/a", "someone/b"]),
+        ("base_model", ["a", "b"]),
+    ],
+)
+def test_settings_of_any_kind_are_in_the_fingerprint(setting: str, values: list[Any]) -> None:
+    def of(**settings: Any) -> str:
+        return str(LlamaIndexEncoder(Settled(embed_dim=4, **settings)).fingerprint)
+
+    prints = [of(), *(of(**{setting: value}) for value in values)]
+    assert len(set(prints)) == len(prints)
+    assert prints == [of(), *(of(**{setting: value}) for value in values)]
+    # Neither an address nor a second name that repeats the first is another model.
+    assert of() == of(api_base="http://a", base_url="http://b") == of(repo_id="mock")
 
 
 def test_a_model_without_a_name_needs_a_fingerprint() -> None:
