@@ -9,6 +9,7 @@
     ├── CalibrationMismatchError (ValueError)   calibrated for another encoder or dimension
     ├── EncoderMismatchError (ValueError)       vectors of one encoder meet an index made by another
     ├── FileFormatError (ValueError)            a file is damaged, foreign or from a newer version
+    ├── StorageError (OSError)                  a folder cannot be written to: it is full, or closed
     ├── IndexConflictError (RuntimeError)       somebody else writes to, or has changed, the index on disk
     ├── EncoderError (RuntimeError)             a model cannot be loaded, or gave vectors that cannot be used
     │   ├── InputRefusedError                   a service does not take a text or picture
@@ -79,6 +80,10 @@ class CalibrationMismatchError(CommonscaleError, ValueError):
 
 class FileFormatError(CommonscaleError, ValueError):
     """A file is damaged, is not what its name says, or was written by a newer version."""
+
+
+class StorageError(CommonscaleError, OSError):
+    """A folder cannot be written to: its disk is full, or writing is not allowed."""
 
 
 class EncoderError(CommonscaleError, RuntimeError):

@@ -101,24 +101,26 @@ def embed_corpus(
         EncoderError: if the encoder cannot be loaded or used; all parts written so far stay.
         IndexConflictError: if another run is writing to ``out``.
         FileFormatError: if a file of ``out``, or a Parquet file, is damaged; the message says what to do.
+        StorageError: if ``out`` is full or cannot be written to; all parts written so far stay.
         MissingExtraError: if pyarrow, or for workers Ray, is not installed.
     """
     target = Path(out).resolve()
     choice = choose(encoder, encoder_options, cache)
     columns = {"id": id_column, "text": text_column, "image": image_column}
-    recorded = read_manifest(target) if has_shards(target) else None
-    before = None if recorded is None else recorded.corpus
     ray = None
     if workers != 1 or ray_address is not None:
         ray = RaySettings(workers, ray_address or "local", num_cpus, num_gpus)
-    opened = open_corpus(Path(corpus), target, partition_size=partition_size, columns=columns, recorded=before)
-    with (
-        closing(opened),
-        OutputFolder(target) as folder,
-        _bar(progress) as bar,
-        _execution(choice, target, ray, stop, bar.update) as execution,
-    ):
-        return _run(opened, folder, execution, choice, recorded, bar)
+    # Nothing is looked at before the folder is ours: another run could change it meanwhile.
+    with OutputFolder(target) as folder:
+        recorded = read_manifest(target) if has_shards(target) else None
+        before = None if recorded is None else recorded.corpus
+        opened = open_corpus(Path(corpus), target, partition_size=partition_size, columns=columns, recorded=before)
+        with (
+            closing(opened),
+            _bar(progress) as bar,
+            _execution(choice, target, ray, stop, bar.update) as execution,
+        ):
+            return _run(opened, folder, execution, choice, recorded, bar)
 
 
 def _run(

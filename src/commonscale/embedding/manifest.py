@@ -11,6 +11,7 @@ from typing import Any
 
 from commonscale.core.errors import FileFormatError
 from commonscale.core.files import write_text_atomically
+from commonscale.embedding.storage import trouble_explained
 
 MANIFEST = "embedding.json"
 FORMAT = "commonscale-embedding"
@@ -40,7 +41,8 @@ class ShardManifest:
     def write(self, folder: Path) -> None:
         """Write ``embedding.json``, whole or not at all."""
         document = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(self)}
-        write_text_atomically(folder / MANIFEST, json.dumps(document, indent=1, allow_nan=False) + "\n")
+        with trouble_explained(folder):
+            write_text_atomically(folder / MANIFEST, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
 def has_shards(folder: Path) -> bool:

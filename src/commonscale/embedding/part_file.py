@@ -17,6 +17,7 @@ from commonscale.core.extras import require
 from commonscale.core.files import atomic_path
 from commonscale.core.types import Modality
 from commonscale.embedding.records import EXTRA, ShardBatch, ShardFailure
+from commonscale.embedding.storage import trouble_explained
 
 KEY = b"commonscale"
 """Under this key a file's Parquet metadata says, as JSON, what a ``PartHeader`` says."""
@@ -57,6 +58,9 @@ def write_part(
 
     Returns:
         What the file says of itself.
+
+    Raises:
+        StorageError: if its folder is full or cannot be written to.
     """
     parquet = require("pyarrow.parquet", EXTRA)
     dimension = batch.vectors.shape[1]
@@ -70,7 +74,7 @@ def write_part(
         "failures": [{"id": failure.id, "reason": failure.reason} for failure in failures],
     }
     table = _table(batch, dimension).replace_schema_metadata({KEY: json.dumps(facts).encode()})
-    with atomic_path(path) as temporary:
+    with trouble_explained(path.parent), atomic_path(path) as temporary:
         # Checksums of pages: a flipped bit in a vector would otherwise be found by nobody.
         parquet.write_table(table, temporary, compression="zstd", use_dictionary=["modality"], write_page_checksum=True)
     return header

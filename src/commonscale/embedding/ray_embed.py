@@ -20,6 +20,7 @@ from commonscale.embedding.embedder import PartitionEmbedder
 from commonscale.embedding.execution import Identity, Task
 from commonscale.embedding.partitions import Partition, Planned
 from commonscale.embedding.settings import RaySettings
+from commonscale.embedding.storage import trouble_explained
 
 if TYPE_CHECKING:
     from commonscale.encoders import Encoder
@@ -156,12 +157,13 @@ class _Worker:
     def _begin(self, part: str) -> list[Path]:
         """Leave a mark for this try beside those of workers that died, and give all marks."""
         marks = [self._folder / f".{part}.try-{number}" for number in range(1, self._tries + 1)]
-        for mark in marks:
-            try:
-                mark.touch(exist_ok=False)
-                return marks
-            except FileExistsError:
-                continue
+        with trouble_explained(self._folder):
+            for mark in marks:
+                try:
+                    mark.touch(exist_ok=False)
+                    return marks
+                except FileExistsError:
+                    continue
         raise EncoderError(
             f"{self._folder}: {self._tries} workers died while they embedded {part}: of too little memory, or of a "
             f"file that crashes its decoder; the parts written so far stay: mend it and run the same again"

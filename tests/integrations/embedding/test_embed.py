@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 import weakref
 from collections import Counter
@@ -22,6 +24,7 @@ from commonscale.core.errors import (
     FileFormatError,
     IndexConflictError,
     InvalidInputError,
+    StorageError,
 )
 from commonscale.embedding import EmbedResult, embed_corpus, open_shards
 from commonscale.embedding.output import OutputFolder
@@ -241,12 +244,78 @@ def test_arguments_are_checked(folder: Path, out: Path) -> None:
 def test_two_runs_do_not_write_at_once_and_leftovers_are_removed(folder: Path, out: Path) -> None:
     with OutputFolder(out), pytest.raises(IndexConflictError, match="another run is embedding"):
         embed(folder, out)
+    out.mkdir()
     leftover = out / f".part-00001-{'0' * 16}.parquet.{'a' * 32}.tmp"
     leftover.write_bytes(b"half")
     (out / "mine.txt").write_text("a file of somebody else's")
     embed(folder, out)
     assert not leftover.exists()
     assert (out / "mine.txt").exists()
+
+
+def test_what_is_there_is_looked_at_once_the_folder_is_ours(
+    folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter = OutputFolder.__enter__
+
+    def enter_second(self: OutputFolder) -> OutputFolder:
+        """Enter just after another run, with another encoder, has left."""
+        monkeypatch.setattr(OutputFolder, "__enter__", enter)
+        embed_corpus(folder, out, noting_encoder(fingerprint="first"), partition_size=10)
+        return enter(self)
+
+    monkeypatch.setattr(OutputFolder, "__enter__", enter_second)
+    with pytest.raises(EncoderMismatchError, match=r"\(first\).*another one \(noting-1\)"):
+        embed(folder, out)
+    assert open_shards(out).fingerprint == "first"
+
+
+def test_a_folder_in_which_nothing_was_begun_is_left_as_it_was(tmp_path: Path, out: Path) -> None:
+    out.mkdir()
+    for place in (out, tmp_path / "new"):
+        with pytest.raises(InvalidInputError, match="no such file or folder"):
+            embed(tmp_path / "nowhere", place)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [out.name]
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "No space left on device.*are kept: free space there and run the same again"),
+        (errno.EROFS, "are kept: make it writable and run the same again"),
+        (errno.EIO, "are kept: mend it, or choose another folder, and run the same again"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_to_is_named_with_what_to_do(
+    folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    import pyarrow.parquet as parquet
+
+    write, calls = parquet.write_table, []
+
+    def write_until_full(*arguments: Any, **named: Any) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError(number, "what the system says")
+        write(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet, "write_table", write_until_full)
+        with pytest.raises(StorageError, match=rf"{re.escape(str(out))}: cannot be written to: .*{advice}"):
+            embed(folder, out)
+    assert len(parts(out)) == 2
+    assert not list(out.glob(".part-*"))
+    result, _ = embed(folder, out)
+    assert result.complete
+    assert result.written == result.parts - 2
+
+
+def test_a_place_that_cannot_be_a_folder_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    for place in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(StorageError, match=rf"{re.escape(str(place))}: cannot be written to: .*another folder"):
+            embed(folder, place)
+    assert (tmp_path / "file").read_text() == "here"
 
 
 def test_a_damaged_part_is_named_and_only_it_is_done_again(folder: Path, out: Path) -> None:
