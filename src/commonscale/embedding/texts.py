@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from commonscale.core.extras import require
 
 _MARKDOWN = (".md", ".markdown")
+_WINDOW = 64  # characters looked at in one go, for each token of the limit: some ten passages or more
+_OVER = 8  # characters that as a rule hold more than one token, for each token of the limit
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -38,7 +41,9 @@ def decode(data: bytes) -> str:
 class Chunker:
     """Cuts texts at paragraphs, sentences or words, so that no passage exceeds an encoder's limit.
 
-    Markdown is cut by its own structure (headings, lists, blocks).
+    Markdown is cut by its own structure (headings, lists, blocks). The time grows with the length of the text and not
+    faster, whatever it holds: the splitter measures all of the rest before every passage, so it is shown no more than
+    a window of a text at a time, and of what it measures only the beginning is counted where that is too long already.
     """
 
     def __init__(self, count_tokens: Callable[[Sequence[str]], list[int]], max_tokens: int | None) -> None:
@@ -65,8 +70,40 @@ class Chunker:
         whole = text.strip()
         if self._limit is None or self._size(whole) <= self._limit:
             return [whole]
-        splitter = self._splitter("MarkdownSplitter" if path.suffix.lower() in _MARKDOWN else "TextSplitter")
-        return [chunk for chunk in splitter.chunks(whole) if chunk.strip()]
+        markdown = path.suffix.lower() in _MARKDOWN
+        found = self._markdown(whole) if markdown else self._forward(whole)
+        return [chunk for chunk in found if chunk.strip()]
+
+    def _markdown(self, text: str) -> Iterator[str]:
+        """Cut Markdown; in a line longer than a window, such as a picture in base64, there is no structure to heed."""
+        long_line = re.compile(f"([^\n]{{{self._window},}})")
+        for number, piece in enumerate(long_line.split(text)):
+            if number % 2:
+                yield from self._forward(piece)
+            elif piece.strip():
+                yield from self._splitter("MarkdownSplitter").chunks(piece)
+
+    def _forward(self, text: str) -> Iterator[str]:
+        """Cut a plain text window by window.
+
+        The last passage of a window, which might have been longer, begins the next one; so the passages are those of
+        the text in one piece.
+        """
+        start, size = 0, self._window
+        while start < len(text):
+            found = self._splitter("TextSplitter").chunk_indices(text[start : start + size])
+            if start + size >= len(text):
+                yield from (chunk for _, chunk in found)
+                return
+            if len(found) < 2:
+                size *= 2
+                continue
+            yield from (chunk for _, chunk in found[:-1])
+            start, size = start + found[-1][0], self._window
+
+    @property
+    def _window(self) -> int:
+        return _WINDOW * (self._limit or 1)
 
     def _splitter(self, kind: str) -> Any:
         if kind not in self._splitters:
@@ -75,4 +112,12 @@ class Chunker:
         return self._splitters[kind]
 
     def _size(self, text: str) -> int:
+        """Count the tokens of a text, or of a part of it that is over the limit already."""
+        limit = self._limit or 0
+        length = _OVER * limit
+        while length < len(text):
+            size = self._count([text[:length]])[0]
+            if size > limit:
+                return size
+            length *= 4
         return self._count([text])[0]
