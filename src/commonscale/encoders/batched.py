@@ -126,7 +126,7 @@ class BatchedEncoder(ABC):
 
         Raises:
             InvalidInputError: if a single string is given in place of a list.
-            EncoderError: if every vector of a batch is unusable, or a service cannot be used.
+            EncoderError: if the model gave several vectors and none can be used, or a service cannot be used.
         """
         return self._encode(texts, "text", "encode_texts_reporting", strict=False)
 
@@ -161,7 +161,7 @@ class BatchedEncoder(ABC):
 
         Raises:
             InvalidInputError: if a single picture is given in place of a list.
-            EncoderError: if every vector of a batch is unusable, or a service cannot be used.
+            EncoderError: if the model gave several vectors and none can be used, or a service cannot be used.
         """
         return self._encode_pictures(listed_images(images, "encode_images_reporting"), strict=False)
 
@@ -252,7 +252,7 @@ class BatchedEncoder(ABC):
     def _read(self, image: ImageInput) -> Any:
         """Read and prepare one picture; its error is returned, to be raised or noted in the order of the input."""
         try:
-            return self._prepare_image(read_image(image, self.options.images))
+            return self._read_whole(image)
         except ImageError as error:
             return error
         except (CommonscaleError, OSError):
@@ -263,3 +263,7 @@ class BatchedEncoder(ABC):
             trouble = ImageError(f"cannot be prepared for the model: {type(error).__name__}: {error}")
             trouble.__cause__ = error
             return trouble
+
+    def _read_whole(self, image: ImageInput) -> Any:
+        """Read and prepare one picture; for a family that needs its file as well as its pixels."""
+        return self._prepare_image(read_image(image, self.options.images))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -206,6 +207,18 @@ def test_long_texts_are_cut_at_2048_characters(make: Make, server: EmbedServer) 
     assert server.texts[0][0].startswith("startx")
     assert server.texts[1][0].endswith("xend")
     assert len(server.texts[1][0]) == 2048
+
+
+def test_a_pickled_copy_asks_the_same_model(make: Make, server: EmbedServer) -> None:
+    encoder = make(own=True)
+    sent = pickle.dumps(encoder)
+    assert SECRET.encode() not in sent
+    copy = pickle.loads(sent)
+    assert copy.fingerprint == encoder.fingerprint
+    assert np.array_equal(copy.encode_texts(["a"]), encoder.encode_texts(["a"]))
+    assert repr(copy) == repr(encoder) == "BedrockEncoder('cohere.embed-english-v3', dimension=1024)"
+    with pytest.raises(InvalidInputError, match="cannot be pickled or copied: it was given client="):
+        pickle.dumps(make())
 
 
 def test_long_texts_can_be_refused(make: Make, server: EmbedServer) -> None:

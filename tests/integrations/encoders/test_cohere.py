@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import email.utils
+import errno
 import io
+import os
+import pickle
 import socket
 import sys
 import threading
@@ -29,6 +32,7 @@ from commonscale.core.errors import (
     TruncationWarning,
 )
 from commonscale.encoders import load_encoder
+from commonscale.encoders.families import family_named
 from embed_fake.rules import KEY, PASSAGE, QUESTION, REFUSED, REFUSED_COLOR, image_rows, text_rows
 from embed_fake.server import Answer, EmbedServer, FakeTime, serve_embeddings
 
@@ -162,7 +166,7 @@ def test_embed_4_takes_pictures_as_contents(make: Make, server: EmbedServer) -> 
 def test_pictures_of_one_request_stay_within_its_size(make: Make, server: EmbedServer) -> None:
     pictures = [picture((10 * i, 7, 200)) for i in range(5)]
     encoder = make(V4)
-    length = len(encoder._written(pictures[0]))
+    length = len(encoder._read_whole(pictures[0]))
     encoder.limits = replace(encoder.limits, request_bytes=2 * length + 20)
     rows = encoder.encode_images(pictures)
     np.testing.assert_allclose(rows, image_rows(pictures, PASSAGE, 1536), atol=1e-6)
@@ -458,10 +462,12 @@ def test_long_texts_are_sent_whole_with_a_warning(make: Make, server: EmbedServe
         ({"truncate": "END"}, "truncate must be one of end, start, none, got 'END'"),
         ({"max_retries": -1}, "max_retries must be a whole number of at least 0, got -1"),
         ({"concurrency": 0}, "concurrency must be a whole number of at least 1, got 0"),
-        ({"timeout": 0}, "timeout must be a number greater than zero, got 0"),
-        ({"timeout": None}, "timeout must be a number greater than zero, got None"),
-        ({"requests_per_minute": True}, "requests_per_minute must be a number"),
-        ({"inputs_per_minute": "5"}, "inputs_per_minute must be a number"),
+        ({"timeout": 0}, "timeout must be a finite number greater than zero, got 0"),
+        ({"timeout": None}, "timeout must be a finite number greater than zero, got None"),
+        ({"timeout": float("inf")}, "timeout must be a finite number greater than zero, got inf"),
+        ({"timeout": float("nan")}, "timeout must be a finite number greater than zero, got nan"),
+        ({"requests_per_minute": True}, "requests_per_minute must be a finite number"),
+        ({"inputs_per_minute": "5"}, "inputs_per_minute must be a finite number"),
         ({"output_dimension": 512}, "embed-english-v3.0 gives vectors of length 1024"),
         ({"max_tokens": 100}, "max_tokens cannot be set for embed-english-v3.0"),
         ({"device": "cpu"}, "device cannot be set for 'embed-english-v3.0'"),
@@ -480,6 +486,59 @@ def test_a_newer_model_needs_its_length(make: Make, server: EmbedServer) -> None
     with pytest.raises(EncoderUnavailableError, match=r"HTTP 404: model 'embed-v9.0' not found\. Check the name"):
         make("embed-v9.0", output_dimension=640).encode_texts(["a"])
     assert server.calls[0].body["output_dimension"] == 640
+
+
+@pytest.mark.parametrize("name", ["embed-v40", "embed-v4", "embed-v4.0x", "embed-v4.00", "embed-v04.0"])
+def test_a_name_that_only_looks_like_a_model(make: Make, name: str) -> None:
+    assert not family_named("Cohere").has_name(name)
+    with pytest.raises(InvalidInputError, match=f"'{name}' is no Embed model that is known: .*named like embed-v6"):
+        make(name, family="Cohere", output_dimension=77)
+
+
+def test_a_pickled_copy_has_no_key_and_finds_its_own(
+    make: Make, server: EmbedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = make(V4, output_dimension=256, batch_size=3)
+    sent = pickle.dumps(encoder)
+    assert KEY.encode() not in sent
+    with pytest.raises(EncoderUnavailableError, match=r"there is no API key\. Set CO_API_KEY"):
+        pickle.loads(sent)
+    monkeypatch.setenv("CO_API_KEY", KEY)
+    copy = pickle.loads(sent)
+    assert (copy.fingerprint, copy.options) == (encoder.fingerprint, encoder.options)
+    assert np.array_equal(copy.encode_texts(["a"]), encoder.encode_texts(["a"]))
+    assert repr(copy) == repr(encoder) == "CohereEncoder('embed-v4.0', dimension=256)"
+    with cohere.ClientV2(KEY, base_url=server.url) as client:
+        given = make(api_key=None, base_url=None, client=client)
+        with pytest.raises(InvalidInputError, match="cannot be pickled or copied: it was given client="):
+            pickle.dumps(given)
+
+
+def test_a_file_that_breaks_while_it_is_read_is_reported(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Breaking(io.BytesIO):
+        def __init__(self, number: int) -> None:
+            super().__init__(b"x")
+            self.number = number
+
+        def read(self, *_: Any) -> bytes:
+            raise OSError(self.number, os.strerror(self.number))
+
+    path = tmp_path / "a.png"
+    path.write_bytes(file_of(picture((1, 2, 3)), "PNG"))
+    encoder = make()
+    whole = Path.open
+    numbers = [errno.EIO, errno.ENFILE]
+    monkeypatch.setattr(
+        Path, "open", lambda self, *how: Breaking(numbers.pop(0)) if self == path else whole(self, *how)
+    )
+    batch = encoder.encode_images_reporting([path, picture((4, 5, 6))])
+    assert batch.kept == (1,)
+    assert batch.failures[0].reason == f"cannot be read: {os.strerror(errno.EIO)}"
+    # The machine's trouble is not the picture's.
+    with pytest.raises(OSError, match=os.strerror(errno.ENFILE)):
+        encoder.encode_images_reporting([path])
 
 
 @pytest.mark.parametrize("package", ["cohere", "tenacity"])

@@ -49,6 +49,10 @@ class BedrockEncoder(CohereEmbed):
         self._client = client
         self._model_id = request.name
 
+    @staticmethod
+    def _reload(request: LoadRequest) -> BedrockEncoder:
+        return load(request)
+
     def _send(self, inputs: Inputs) -> tuple[Any, Mapping[str, float]]:
         answer = self._client.invoke_model(
             modelId=self._model_id,

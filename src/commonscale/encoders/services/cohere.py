@@ -40,12 +40,17 @@ class CohereEncoder(CohereEmbed):
     """
 
     service: ClassVar[str] = "cohere"
+    secret_settings: ClassVar[tuple[str, ...]] = ("api_key",)
 
     def __init__(
         self, model: EmbedModel, settings: EmbedSettings, request: LoadRequest, calls: Calls, client: Any
     ) -> None:
         super().__init__(model, settings, request, calls)
         self._client = client
+
+    @staticmethod
+    def _reload(request: LoadRequest) -> CohereEncoder:
+        return load(request)
 
     def _send(self, inputs: Inputs) -> tuple[Any, Mapping[str, float]]:
         answer = self._client.embed(

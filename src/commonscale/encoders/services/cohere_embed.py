@@ -6,7 +6,8 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from commonscale.core.errors import (
     InvalidInputError,
 )
 from commonscale.core.extras import require
+from commonscale.core.unreadable import is_of_a_picture
 from commonscale.encoders.base import Role
 from commonscale.encoders.batched import BatchedEncoder
 from commonscale.encoders.image_sources import open_source
@@ -39,6 +41,8 @@ _CHARACTERS_PER_TOKEN = 4
 class CohereEmbed(BatchedEncoder):
     """An Embed model behind a service; a service adds how one request is sent.
 
+    A pickled encoder holds no key: the copy takes it from the environment where it is loaded.
+
     Attributes:
         model: which model it is.
         settings: how it is asked.
@@ -46,12 +50,14 @@ class CohereEmbed(BatchedEncoder):
     """
 
     service: ClassVar[str]
+    secret_settings: ClassVar[tuple[str, ...]] = ()
     unit = "characters"
 
     def __init__(self, model: EmbedModel, settings: EmbedSettings, request: LoadRequest, calls: Calls) -> None:
         if request.max_tokens is not None and not model.mixed:
             raise InvalidInputError(f"max_tokens cannot be set for {model.name}: it has no such setting")
         super().__init__(request.options)
+        self._request = request
         self.model = model
         self.settings = settings
         self.calls = calls
@@ -63,6 +69,29 @@ class CohereEmbed(BatchedEncoder):
         self._usage: Counter[str] = Counter()
         self._usage_lock = Lock()
         self._serves = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._request.name!r}, dimension={self._dimension})"
+
+    def __reduce__(self) -> tuple[Callable[[LoadRequest], CohereEmbed], tuple[LoadRequest]]:
+        """Pickle what the encoder was asked for; the copy finds its key as any other process does.
+
+        Raises:
+            InvalidInputError: if the caller made its client.
+        """
+        settings = self._request.settings
+        if settings.get("client") is not None:
+            raise InvalidInputError(
+                f"{self!r} cannot be pickled or copied: it was given client=, an object of this process. Load it "
+                "without client=, with key and address from the environment or from keywords"
+            )
+        kept = {name: value for name, value in settings.items() if name not in self.secret_settings}
+        return self._reload, (replace(self._request, settings=kept),)
+
+    @staticmethod
+    @abstractmethod
+    def _reload(request: LoadRequest) -> CohereEmbed:
+        """Load the encoder again."""
 
     @property
     def dimension(self) -> int:
@@ -146,20 +175,19 @@ class CohereEmbed(BatchedEncoder):
             )
         return self._ask(Inputs(role, texts=prepared))
 
-    def _read(self, image: ImageInput) -> Any:
-        try:
-            return self._written(image)
-        except ImageError as error:
-            return error
-
-    def _written(self, image: ImageInput) -> str:
+    def _read_whole(self, image: ImageInput) -> str:
         """Read one picture and write it as the service takes it; a file that it can take is sent as it is."""
         rules = ImageRules(self.limits.formats, self.limits.image_bytes)
         options = self.options.images
         if isinstance(image, require("PIL.Image", "encoders").Image):
             return data_uri(read_image(image, options), None, rules)
         with open_source(image, options) as stream:
-            content = stream.read()
+            try:
+                content = stream.read()
+            except OSError as error:
+                if not is_of_a_picture(error):
+                    raise
+                raise ImageError(f"cannot be read: {error.strerror or error}") from error
         return data_uri(read_image(content, options), content, rules)
 
     def _embed_images(self, prepared: list[str]) -> NDArray[np.float32]:

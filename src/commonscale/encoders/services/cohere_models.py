@@ -76,7 +76,9 @@ LIMITS: dict[tuple[str, bool], Limits] = {
 }
 """By service, and by whether the model takes mixed contents."""
 
-COHERE_NAMES = r"embed-(english|multilingual)(-light)?-v3\.0|embed-v[4-9][\w.-]*"
+# As embed-v4.0 and embed-v5.0-pro are written.
+_NEWER = r"embed-v([4-9]|[1-9]\d)\.\d(-[a-z]+)*"
+COHERE_NAMES = rf"embed-(english|multilingual)(-light)?-v3\.0|{_NEWER}"
 """Names of Cohere's own service; those that are not in ``MODELS`` are newer ones, if they are not mistaken."""
 
 BEDROCK_NAMES = r"([a-z-]+\.)?cohere\.embed-[\w.:-]+|arn:aws[\w-]*:bedrock:\S+"
@@ -96,11 +98,11 @@ def cohere_model(name: str, output_dimension: int | None) -> EmbedModel:
     for model in MODELS:
         if model.name == name:
             return model
-    if output_dimension is not None and re.fullmatch(r"embed-v[4-9][\w.-]*", name):
+    if output_dimension is not None and re.fullmatch(_NEWER, name):
         return EmbedModel(name, (output_dimension,), 128_000, True)
     raise InvalidInputError(
         f"{name!r} is no Embed model that is known: {', '.join(model.name for model in MODELS)}. For a newer one, "
-        "embed-v5 or later, give output_dimension too, a length of vectors that it can give"
+        "named like embed-v6.0 or embed-v6.0-pro, give output_dimension too, a length of vectors that it can give"
     )
 
 

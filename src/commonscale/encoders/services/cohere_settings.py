@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -48,8 +49,9 @@ class EmbedSettings:
             value = getattr(self, name)
             if value is None and name != "timeout":
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise InvalidInputError(f"{name} must be a number greater than zero, got {value!r}")
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (number and 0 < value < math.inf):
+                raise InvalidInputError(f"{name} must be a finite number greater than zero, got {value!r}")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> EmbedSettings:
