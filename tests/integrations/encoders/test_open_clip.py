@@ -173,6 +173,10 @@ def test_the_model_is_ready_for_inference(encoder):
 def test_long_texts_are_cut_and_keep_their_end(folder, encoder, vocabulary):
     assert encoder.max_tokens == tiny.TOKENS
     assert encoder.count_tokens([LONG, "", "a dog"]) == [20, 2, 4]
+    assert encoder.count_tokens(np.array(["", "a dog"])) == [2, 4]
+    for wrong in ("a dog", b"a dog", None):
+        with pytest.raises(InvalidInputError, match="list of strings"):
+            encoder.count_tokens(wrong)
     expected = OpenClip(folder).text(tokens_of(folder, vocabulary, [LONG])[0])
     with pytest.warns(TruncationWarning, match="1 of 2 texts are longer than the 12 tokens"):
         vectors = encoder.encode_texts(["cat", LONG])

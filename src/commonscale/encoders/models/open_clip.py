@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from commonscale.core.errors import EncoderError, InvalidInputError
+from commonscale.core.errors import EncoderError
 from commonscale.core.extras import require
 from commonscale.encoders.base import Role
 from commonscale.encoders.batched import BatchedEncoder
 from commonscale.encoders.checkpoint import choose_device, choose_dtype, explained
+from commonscale.encoders.checks import listed_texts
 from commonscale.encoders.fingerprint import PROBES, digest_of_weights, fingerprint_from
 from commonscale.encoders.forward_settings import forward_settings
 from commonscale.encoders.models.open_clip_source import EXTRA, Source, find
@@ -111,9 +112,7 @@ class OpenCLIPEncoder(BatchedEncoder):
         Returns:
             One count per text; a text is read whole if its count is at most ``max_tokens``.
         """
-        if isinstance(texts, str):
-            raise InvalidInputError(f"count_tokens() needs a list of strings, got one: {texts[:60]!r}")
-        return self._tokens.count(list(texts))
+        return self._tokens.count(listed_texts(texts, "count_tokens"))
 
     def _prepare_texts(self, texts: list[str], role: Role) -> Any:
         return self._tokens(texts)
