@@ -304,17 +304,15 @@ def test_files_and_open_images_give_the_same_vectors(encoder, tmp_path):
     assert np.abs(vectors - vectors[0]).max() < 1e-6
 
 
-@pytest.mark.parametrize(
-    ("value", "words"), [(0.0, "null"), (float("nan"), "not finite"), (float("inf"), "not finite")]
-)
-def test_vectors_without_direction_are_an_error(folder, value, words):
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
+def test_vectors_without_direction_are_an_error(folder, value):
     broken = load_encoder(folder)
     with torch.no_grad():
         broken._model.text_projection.weight.fill_(value)
         broken._model.visual_projection.weight.fill_(value)
-    with pytest.raises(EncoderError, match=f"6 of 6 text vectors.*{words}"):
+    with pytest.raises(EncoderError, match=r"Text 0, 'a photo .*norm zero, or with NaN.*try float32"):
         broken.encode_texts(TEXTS)
-    with pytest.raises(EncoderError, match=f"2 of 2 image vectors.*{words}"):
+    with pytest.raises(EncoderError, match=r"no image a vector that can be used: those of 2 .*try float32"):
         broken.encode_images_reporting(pictures(2))
 
 

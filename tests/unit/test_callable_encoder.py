@@ -221,15 +221,49 @@ def test_one_bad_vector_leaves_the_others(row):
     assert [failure.index for failure in batch.failures] == [1]
     assert "norm zero, or with NaN" in batch.failures[0].reason
     np.testing.assert_allclose(batch.vectors, unit(["a", "cc", "dddd"]), atol=1e-6)
-    with pytest.raises(EncoderError, match="Check the weights"):
+    with pytest.raises(EncoderError, match="Text 1, 'bbb': the model gave it a vector of norm zero, or with NaN"):
         encoder.encode_texts(["a", "bbb", "cc", "dddd"])
 
 
-def test_a_batch_of_bad_vectors_is_a_broken_model():
-    encoder, _ = make(lambda texts: np.zeros((len(texts), 3)))
-    with pytest.raises(EncoderError, match="Check the weights"):
+def test_the_first_bad_item_of_a_batch_is_named():
+    encoder, _ = make(bad_for({"b", "bbb"}, [0, 0, 0]))
+    with pytest.raises(EncoderError, match="Text 1, 'b': "):
+        encoder.encode_texts(["a", "b", "bbb"])
+    with pytest.raises(EncoderError, match="Text 0, 'b': "):
+        encoder.encode_questions(["b", "bbb"])
+
+
+@pytest.mark.parametrize("row", [[1e-200, 0, 0], [1e200, 0, 0]])
+def test_norms_that_float64_cannot_hold_are_of_their_item(row):
+    encoder, _ = make(bad_for({"bbb"}, row))
+    assert encoder.encode_texts_reporting(["a", "bbb", "cc"]).kept == (0, 2)
+
+
+def test_bad_vectors_that_share_a_batch_leave_the_others():
+    encoder, calls = make(bad_for({""}, [0, 0, 0]), options=EncodingOptions(batch_size=4))
+    texts = ["", *(str(number) for number in range(92)), *[""] * 7]
+    batch = encoder.encode_texts_reporting(texts)
+    assert [""] * 4 in calls
+    assert [failure.index for failure in batch.failures] == [0, *range(93, 100)]
+    np.testing.assert_allclose(batch.vectors, unit(texts[1:93]), atol=1e-6)
+
+
+def test_bad_vectors_alone_are_a_broken_model():
+    encoder, calls = make(lambda texts: np.zeros((len(texts), 3)))
+    with pytest.raises(EncoderError, match="no text a vector that can be used: those of 2 have norm zero"):
         encoder.encode_texts_reporting(["a", "b"])
     assert encoder.encode_texts_reporting(["a"]).failures[0].index == 0
+    calls.clear()
+    with pytest.raises(EncoderError, match="no text a vector that can be used"):
+        encoder.encode_texts_reporting(["a"] * 10_000)
+    assert len(calls) < 100  # it does not go through everything first
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_vectors_of_several_lengths(concurrency):
+    encoder, _ = make(lambda texts: np.ones((len(texts), len(texts[0]))), concurrency=concurrency)
+    with pytest.raises(EncoderError, match=r"of \d and of \d numbers in one call"):
+        encoder.encode_texts(["aaa"] * 3 + ["aa"] * 3 + ["a"] * 3)
 
 
 # --- services
@@ -250,8 +284,9 @@ def test_refused_items_are_found_by_halving(refused, batch_size, concurrency):
     assert list(batch.kept) == [row for row in range(12) if row not in refused]
     np.testing.assert_allclose(batch.vectors, unit(batch.pick(texts)), atol=1e-6)
     if refused:
-        with pytest.raises(InputRefusedError):
+        with pytest.raises(InputRefusedError, match=r"^Text \d+, 'text \d\d': the service refuses it$") as caught:
             encoder.encode_texts(texts)
+        assert int(str(caught.value).split(",")[0][5:]) in refused
 
 
 def test_a_service_that_is_down_is_never_only_reported():

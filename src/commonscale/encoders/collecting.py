@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from commonscale.core.errors import EncoderError, ImageError, InputRefusedError
 from commonscale.encoders.base import EncodedBatch, ItemFailure, Vectors
-from commonscale.encoders.vectors import unit_rows, usable_rows
+from commonscale.encoders.vectors import ADVICE, unit_rows, usable_rows
+
+# Bad vectors and not one good one, after which a model counts as broken before it has gone through everything.
+_HOPELESS = 256
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,15 @@ class Collector:
     strict: bool
     _parts: list[tuple[list[int], Vectors]] = field(default_factory=list)
     _failures: list[ItemFailure] = field(default_factory=list)
+    _bad: list[int] = field(default_factory=list)
 
     def leave_out(self, index: int, error: Exception) -> None:
         """Record an item that cannot be embedded, or raise if nothing may be left out."""
         name = self.work.describe(index)
         if not self.strict:
             self._failures.append(ItemFailure(index, name, str(error), error))
-        elif isinstance(error, ImageError):
-            raise ImageError(f"Image {index}, {name}: {error}") from error
+        elif isinstance(error, (ImageError, EncoderError)):
+            raise type(error)(f"{self.work.what.capitalize()} {index}, {name}: {error}") from error
         else:
             raise error
 
@@ -67,13 +71,12 @@ class Collector:
 
         Raises:
             InputRefusedError: if strict and the service refuses an item.
-            EncoderError: if vectors cannot be used: strict, or all of a batch of several; the model is broken then.
+            EncoderError: if vectors cannot be used: strict, or there are many of them and no good one, or they are not
+                of one length; the model is broken then.
         """
         try:
             features = np.asarray(self.work.embed(prepared))
         except InputRefusedError as error:
-            if self.strict:
-                raise
             self._split(rows, error)
             return len(rows)
         if features.ndim != 2 or len(features) != len(rows):
@@ -82,13 +85,29 @@ class Collector:
                 "one row for each is needed"
             )
         good = usable_rows(features)
-        if self.strict or not (good.any() or len(rows) == 1):
-            good[:] = True  # unit_rows raises for the first bad one
-        for row in np.flatnonzero(~good):
-            self.leave_out(rows[row], EncoderError("the model gave it a vector of norm zero, or with NaN or infinity"))
         kept = [index for index, fine in zip(rows, good, strict=True) if fine]
         self._parts.append((kept, unit_rows(features[good], self.work.what)))
+        width = self._parts[0][1].shape[1]
+        if features.shape[1] != width:
+            raise EncoderError(
+                f"The model gave vectors of {width} and of {features.shape[1]} numbers in one call; all of one length "
+                "are needed"
+            )
+        bad = sorted(index for index, fine in zip(rows, good, strict=True) if not fine)
+        for index in bad:
+            reason = "the model gave it a vector of norm zero, or with NaN or infinity"
+            self.leave_out(index, EncoderError(f"{reason}. {ADVICE}" if self.strict else reason))
+        self._bad += bad
+        self._check_hope(_HOPELESS)
         return len(rows)
+
+    def _check_hope(self, most: int) -> None:
+        """Raise if there are more bad vectors than these, and no good one."""
+        if len(self._bad) > most and not any(kept for kept, _ in self._parts):
+            raise EncoderError(
+                f"The model gave no {self.work.what} a vector that can be used: those of {len(self._bad)} have norm "
+                f"zero, or hold NaN or infinity. {ADVICE}"
+            )
 
     def _split(self, rows: list[int], error: InputRefusedError) -> None:
         """Halve a refused batch until the refused items are alone; all others are embedded."""
@@ -104,11 +123,15 @@ class Collector:
 
         Args:
             dimension: tells the length of a vector; asked only if there is none to look at.
+
+        Raises:
+            EncoderError: if vectors of several items, and so all there are, cannot be used.
         """
+        self._check_hope(1)
         kept = sorted(index for rows, _ in self._parts for index in rows)
         place = {index: row for row, index in enumerate(kept)}
-        width = next((vectors.shape[1] for rows, vectors in self._parts if rows), None)
-        everything = np.empty((len(kept), dimension() if width is None else width), dtype=np.float32)
+        width = self._parts[0][1].shape[1] if self._parts else dimension()
+        everything = np.empty((len(kept), width), dtype=np.float32)
         for rows, vectors in self._parts:
             everything[[place[index] for index in rows]] = vectors
         failures = sorted(self._failures, key=lambda failure: failure.index)

@@ -11,6 +11,9 @@ from commonscale.core import dense
 from commonscale.core.errors import EncoderError, InvalidInputError
 from commonscale.core.types import Vector
 
+ADVICE = "See that the model is whole; if it computes in float16, which overflows easily, try float32."
+"""What to do where a model gives vectors without direction."""
+
 
 def unit_rows(features: ArrayLike, what: str) -> Vector:
     """Divide every row by its Euclidean norm; see ``commonscale.core.dense.unit_rows``.
@@ -28,16 +31,13 @@ def unit_rows(features: ArrayLike, what: str) -> Vector:
     try:
         return dense.unit_rows(features, f"{what} vector")
     except InvalidInputError as error:
-        raise EncoderError(
-            f"The model gave a batch that cannot be used: {error}. Check the weights; with float16 or bfloat16 try "
-            "dtype='float32'."
-        ) from error
+        raise EncoderError(f"The model gave vectors that cannot be used: {error}. {ADVICE}") from error
 
 
 def usable_rows(features: NDArray[Any]) -> NDArray[np.bool_]:
-    """Say of each row whether it has a direction: it is finite, and not zero."""
-    wide = features.astype(np.float64, copy=False)
-    good: NDArray[np.bool_] = np.isfinite(wide).all(axis=1) & (wide != 0).any(axis=1)
+    """Say of each row whether it has a direction: its norm, as :func:`unit_rows` takes it, is finite and not zero."""
+    squares = np.einsum("ij,ij->i", features, features, dtype=np.float64)
+    good: NDArray[np.bool_] = np.isfinite(squares) & (squares > 0)
     return good
 
 
