@@ -9,8 +9,10 @@ from typing import Any
 
 from commonscale.core.errors import FileFormatError, InvalidInputError
 from commonscale.core.extras import require
+from commonscale.embedding.manifest import PART, has_shards
 from commonscale.embedding.partitions import Columns, Partition, Planned, RowsWork, digest_of
 from commonscale.embedding.records import EXTRA
+from commonscale.embedding.scan import Scan, walk
 
 KIND = "parquet"
 
@@ -30,10 +32,8 @@ class ParquetCorpus:
     """Ranges of rows of Parquet files.
 
     Attributes:
-        notes: nothing.
+        notes: what beside the Parquet files is not read.
     """
-
-    notes: Sequence[str] = ()
 
     def __init__(self, root: Path, skip: Path, *, partition_size: int, columns: Mapping[str, str | None]) -> None:
         """Look at the files.
@@ -46,23 +46,26 @@ class ParquetCorpus:
                 name, if there is one.
 
         Raises:
-            InvalidInputError: if a column is missing, or neither texts nor pictures are there.
+            InvalidInputError: if a column is missing, neither texts nor pictures are there, ids are neither texts nor
+                numbers, or a folder below cannot be listed.
             FileFormatError: if a file is no Parquet file.
         """
         self._root = root
         self._partition_size = partition_size
         paths = [root] if root.is_file() else parquet_files(root, skip)
-        names: set[str] = set()
+        schemas = {}
         self._files = []
         for path in paths:
-            rows, found = _shape(path)
+            rows, schemas[path] = _shape(path)
             status = path.stat()
             name = path.name if path == root else path.relative_to(root).as_posix()
             self._files.append(ParquetInput(path, name, status.st_size, status.st_mtime_ns, rows))
-            names = names & set(found) if names else set(found)
+        names = set.intersection(*(set(schema.names) for schema in schemas.values()))
         self._columns = _resolved(columns, names, root)
+        _check_ids(schemas, self._columns.id)
         if not any(file.rows for file in self._files):
             raise InvalidInputError(f"{root}: the Parquet files hold no rows; nothing was changed")
+        self.notes: Sequence[str] = () if root.is_file() else tuple(_beside(root, skip, self._columns.image))
 
     def describe(self) -> dict[str, Any]:
         """Give what the manifest records."""
@@ -95,7 +98,7 @@ class ParquetCorpus:
 
 
 def parquet_files(folder: Path, skip: Path) -> list[Path]:
-    """List the Parquet files below a folder, ordered by path, without hidden ones.
+    """List the Parquet files below a folder, ordered by path, without hidden ones and parts of embedded corpora.
 
     Links to files are followed: the Hugging Face hub's cache consists of them.
     """
@@ -103,16 +106,17 @@ def parquet_files(folder: Path, skip: Path) -> list[Path]:
     found = []
     for path in sorted(folder.rglob("*.parquet")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.is_file() and left_out not in path.parents:
+        written = PART.fullmatch(path.name) is not None and has_shards(path.parent)
+        if not hidden and not written and path.is_file() and left_out not in path.parents:
             found.append(path)
     return found
 
 
-def _shape(path: Path) -> tuple[int, list[str]]:
+def _shape(path: Path) -> tuple[int, Any]:
     parquet, arrow = require("pyarrow.parquet", EXTRA), require("pyarrow", EXTRA)
     try:
         with parquet.ParquetFile(path) as file:
-            return file.metadata.num_rows, list(file.schema_arrow.names)
+            return file.metadata.num_rows, file.schema_arrow
     except (arrow.ArrowException, OSError) as error:
         raise FileFormatError(f"{path}: no readable Parquet file ({error}); repair it or move it away") from error
 
@@ -126,7 +130,47 @@ def _resolved(asked: Mapping[str, str | None], names: set[str], root: Path) -> C
     found = {role: column or (role if role in names else None) for role, column in asked.items()}
     if found["text"] is None and found["image"] is None:
         raise InvalidInputError(
-            f"{root}: no column is named 'text' or 'image'; say which holds texts or pictures (--text-column, "
-            f"--image-column); the columns are {sorted(names)}"
+            f"{root}: no column is named 'text' or 'image' in every file; say which holds texts or pictures "
+            f"(--text-column, --image-column); the columns are {sorted(names)}"
         )
     return Columns(**found)
+
+
+def _check_ids(schemas: Mapping[Path, Any], column: str | None) -> None:
+    types = require("pyarrow.types", EXTRA)
+    refused = (
+        types.is_binary,
+        types.is_large_binary,
+        types.is_fixed_size_binary,
+        types.is_binary_view,
+        types.is_nested,
+    )
+    for path, schema in schemas.items():
+        if column is None:
+            return
+        kind = schema.field(column).type
+        kind = kind.value_type if types.is_dictionary(kind) else kind
+        if any(is_refused(kind) for is_refused in refused):
+            raise InvalidInputError(
+                f"{path}: ids must be texts or numbers, the column {column!r} is of type {kind}; cast it, or name "
+                f"another column with --id-column"
+            )
+
+
+def _beside(root: Path, skip: Path, image: str | None) -> Iterator[str]:
+    found = Scan()
+    count = sum(1 for _ in walk(root, skip, found))
+    if found.unreadable:
+        # Going on without would drop what an earlier run made of the files in it.
+        first = found.unreadable[0]
+        raise InvalidInputError(
+            f"{root / first.id}: {first.reason} ({len(found.unreadable)} in all); make it readable, or move it away: "
+            f"nothing was changed"
+        )
+    if count and image is None:
+        yield (
+            f"Pictures and texts beside the Parquet files that were not read: {count}; if a column holds the paths of "
+            f"pictures, name it with --image-column; to read them as files, move the Parquet files away."
+        )
+    elif count:
+        yield f"Pictures and texts beside the Parquet files, only read where the column {image!r} names them: {count}."

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from commonscale.core.types import IMAGE, TEXT, Modality
+from commonscale.embedding.manifest import has_shards
 
 KINDS: dict[str, Modality] = {
     **dict.fromkeys((".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"), IMAGE),
@@ -60,7 +61,7 @@ class Scan:
         files: pictures and texts, ordered by id.
         unreadable: what could not be looked at.
         links: how many symbolic links were passed over.
-        others: how many files of other types were passed over, by extension.
+        others: how many files of other types were passed over, by extension; without those of embedded corpora.
     """
 
     files: list[FoundFile] = field(default_factory=list)
@@ -135,6 +136,7 @@ def _walk(folder: Path, root: Path, skip: Path, found: Scan) -> Iterator[os.DirE
     except OSError as error:
         found.unreadable.append(Unreadable(_id(folder, root), f"the folder cannot be listed: {error.strerror}"))
         return
+    shards = has_shards(folder)
     for entry in entries:
         wanted = Path(entry.name).suffix.lower() in KINDS
         if entry.name.startswith("."):
@@ -147,7 +149,7 @@ def _walk(folder: Path, root: Path, skip: Path, found: Scan) -> Iterator[os.DirE
         elif entry.is_file(follow_symlinks=False):
             if wanted:
                 yield entry
-            else:
+            elif not shards:
                 found.others[Path(entry.name).suffix.lower() or "no extension"] += 1
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import errno
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import pyarrow.parquet as parquet
 from commonscale.core.errors import FileFormatError, InvalidInputError
 from commonscale.embedding import EmbedResult, embed_corpus, open_shards
 from commonscale.encoders import CallableEncoder
-from embedding_world import everything, noting_encoder, unit
+from embedding_world import everything, noting_encoder, unit, write_corpus
 
 
 def picture(number: int) -> bytes:
@@ -145,19 +147,57 @@ def test_metadata_of_every_type_becomes_json(tmp_path: Path) -> None:
 
 
 def test_rows_that_cannot_be_used_are_failures(tmp_path: Path) -> None:
-    columns = {"id": ["a", None, "a", "d", "e"], "text": ["text 1", "text 2", "text 3", None, " "]}
+    columns = {"id": ["a", None, "d", "e"], "text": ["text 1", "text 2", None, " "]}
     parquet.write_table(pa.table(columns), tmp_path / "x.parquet")
     result, _ = embed(tmp_path / "x.parquet", tmp_path / "out")
     assert list(found(tmp_path / "out")) == ["a"]
     assert {failure.id: failure.reason for failure in result.failures} == {
         "x.parquet:1": "the column 'id' holds no id in this row",
-        "a": "its id comes twice; give every item its own",
         "d": "neither a text nor a picture in this row",
         "e": "no text in it",
     }
     parquet.write_table(pa.table({"text": [1, 2]}), tmp_path / "numbers.parquet")
     result, _ = embed(tmp_path / "numbers.parquet", tmp_path / "numbers")
     assert result.failures[0].reason == "the text must be of type string, got int"
+
+
+def test_an_id_that_comes_twice_is_refused_before_anything_is_embedded(tmp_path: Path) -> None:
+    corpus, out = tmp_path / "corpus", tmp_path / "out"
+    write_texts(corpus / "a.parquet", 0, 150, row_group_size=40)
+    write_texts(corpus / "b.parquet", 130, 160)
+    seen: list[str] = []
+    with pytest.raises(InvalidInputError, match=r"'doc-130' of the column 'id' .*a.parquet:130 and in b.parquet:0") as e:
+        embed_corpus(corpus, out, noting_encoder(seen.extend), partition_size=100)
+    assert "so do 19 other ids" in str(e.value)
+    assert seen == []
+    assert not out.exists()
+    write_texts(corpus / "b.parquet", 150, 160)
+    embed(corpus, out, partition_size=100)
+    write_texts(corpus / "c.parquet", 7, 8)
+    with pytest.raises(InvalidInputError, match=r"'doc-7' .*a.parquet:7 and in c.parquet:0"):
+        embed(corpus, out)
+    assert len(open_shards(out)) == 160, "what is there is not touched"
+    # Numbers are ids as text is, and a row without an id has none that could come twice.
+    parquet.write_table(pa.table({"id": [None, 7, None], "text": ["x", "y", "z"]}), corpus / "c.parquet")
+    (corpus / "a.parquet").unlink()
+    parquet.write_table(pa.table({"id": ["7", None], "text": ["x", "y"]}), corpus / "a.parquet")
+    with pytest.raises(InvalidInputError, match=r"'7' .*a.parquet:0 and in c.parquet:1"):
+        embed(corpus, out)
+    by_row, _ = embed(corpus, tmp_path / "by-year", text_column="text", id_column="text")
+    assert by_row.items == 15
+
+
+def test_ids_that_are_made_of_others_may_come_twice_and_are_found(tmp_path: Path) -> None:
+    columns = {"id": ["a", "a#text"], "text": ["text 1", "text 2"], "image": [picture(1), None]}
+    parquet.write_table(pa.table(columns), tmp_path / "x.parquet")
+    result, _ = embed(tmp_path / "x.parquet", tmp_path / "one")
+    assert [(failure.id, failure.reason[:18]) for failure in result.failures] == [("a#text", "its id comes twice")]
+    open_shards(tmp_path / "one").check_ids()
+    embed(tmp_path / "x.parquet", tmp_path / "two", partition_size=1)
+    shards = open_shards(tmp_path / "two")
+    first, second = shards.manifest.parts
+    with pytest.raises(InvalidInputError, match=rf"'a#text' comes twice, in {first}:0 and in {second}:0"):
+        shards.check_ids()
 
 
 def test_a_folder_of_files_grows_and_only_the_new_one_is_embedded(tmp_path: Path) -> None:
@@ -224,3 +264,68 @@ def test_columns_and_files_are_checked(tmp_path: Path) -> None:
     embed(corpus, out)
     with pytest.raises(InvalidInputError, match="embedded from the columns"):
         embed(corpus, out, id_column="year")
+
+
+def test_shards_of_another_run_are_no_part_of_a_corpus(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", 2, 2)
+    embed(corpus, corpus / "shards")
+    result, _ = embed(corpus, corpus / "again")
+    assert (result.items, result.counts, result.notes) == (4, {"image": 2, "text": 2}, ())
+
+    write_texts(corpus / "deep" / "a.parquet", 0, 3)
+    result, seen = embed(corpus, corpus / "rows")
+    assert (result.items, sorted(seen)) == (3, ["text 0", "text 1", "text 2"])
+
+
+def test_what_lies_beside_parquet_files_is_told_of(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", 3, 2)
+    names = [f"deep/picture-{n:03d}.png" for n in range(3)]
+    parquet.write_table(pa.table({"file_name": names, "text": ["a", "b", "c"]}), corpus / "metadata.parquet")
+    result, _ = embed(corpus, tmp_path / "texts")
+    assert result.counts == {"text": 3}
+    (note,) = result.notes
+    assert "were not read: 5; if a column holds the paths of pictures, name it with --image-column" in note
+    result, _ = embed(corpus, tmp_path / "both", image_column="file_name")
+    assert result.counts == {"image": 3, "text": 3}
+    assert result.notes == (
+        "Pictures and texts beside the Parquet files, only read where the column 'file_name' names them: 5.",
+    )
+    assert embed(corpus / "metadata.parquet", tmp_path / "alone")[0].notes == ()
+
+
+def test_files_without_a_column_in_common_are_refused(tmp_path: Path) -> None:
+    for name, column in (("a", "x"), ("b", "y"), ("c", "text")):
+        path = tmp_path / "corpus" / f"{name}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        parquet.write_table(pa.table({column: ["words"]}), path)
+    with pytest.raises(InvalidInputError, match=r"no column is named 'text' or 'image' in every file.*are \[\]"):
+        embed(tmp_path / "corpus", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [pa.array([b"k1"]), pa.array([b"k1"], pa.binary(2)), pa.array([b"k1"]).dictionary_encode(), pa.array([[1]])],
+    ids=["binary", "fixed", "dictionary", "list"],
+)
+def test_ids_must_be_texts_or_numbers(tmp_path: Path, ids: Any) -> None:
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"id": ids, "key": pa.array(["a"]).dictionary_encode(), "text": ["text 1"]}), path)
+    with pytest.raises(InvalidInputError, match=r"ids must be texts or numbers, the column 'id' is of type"):
+        embed(path, tmp_path / "out")
+    embed(path, tmp_path / "out", id_column="key")
+    assert list(found(tmp_path / "out")) == ["a"]
+
+
+def test_a_folder_that_cannot_be_listed_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_texts(tmp_path / "corpus" / "a.parquet", 0, 3)
+    locked = write_texts(tmp_path / "corpus" / "deep" / "b.parquet", 3, 6).parent
+    real = os.scandir
+
+    def scandir(folder: Any) -> Any:
+        if Path(folder) == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InvalidInputError, match=r"deep: the folder cannot be listed.*nothing was changed"):
+        embed(tmp_path / "corpus", tmp_path / "out")
