@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,8 @@ from commonscale.encoders.base import EncodedBatch, ItemFailure, Vectors
 from commonscale.encoders.checks import check_text, listed_images, listed_texts
 from commonscale.encoders.image_sources import describe, form_of, open_source
 from commonscale.encoders.images import ImageInput, ImageOptions, read_image
-from commonscale.encoders.vectors import unit_rows, usable_rows
-
-_NO_DIRECTION = "the model gave it a vector of norm zero, or with NaN or infinity"
+from commonscale.encoders.undirected import NO_DIRECTION, Found
+from commonscale.encoders.vectors import unit_rows
 
 
 class WrappedEncoder(ABC):
@@ -99,7 +97,7 @@ class WrappedEncoder(ABC):
             Exception: what the model raises.
         """
         given = listed_texts(texts, "encode_texts_reporting")
-        found, asked = _Found(), []
+        found, asked = Found(), []
         for place, text in enumerate(given):
             try:
                 check_text(text, "encode_texts_reporting", place)
@@ -157,7 +155,7 @@ class WrappedEncoder(ABC):
 
     def _pictures(self, images: list[ImageInput], *, strict: bool) -> EncodedBatch:
         self._check_images()
-        found = _Found()
+        found = Found()
         for start in range(0, len(images), self.picture_batch):
             part = embed_readable(self._embed_sources, images[start : start + self.picture_batch])
             for place, error in part.failures:
@@ -168,14 +166,13 @@ class WrappedEncoder(ABC):
                 found.add(features, [start + place for place in part.kept], "image", lambda at: describe(images[at]))
             if strict and found.failures:
                 first = min(found.failures, key=lambda failure: failure.index)
-                kind = EncoderError if first.reason == _NO_DIRECTION else ImageError
+                kind = EncoderError if first.reason == NO_DIRECTION else ImageError
                 raise kind(f"Image {first.index}, {first.description}: {first.reason}") from first.error
         return self._batch(found)
 
-    def _batch(self, found: _Found) -> EncodedBatch:
-        undirected = sum(failure.reason == _NO_DIRECTION for failure in found.failures)
-        if undirected > 1 and not found.kept:
-            raise EncoderError(f"{self!r} gave {undirected} vectors and none that can be used: {_NO_DIRECTION}")
+    def _batch(self, found: Found) -> EncodedBatch:
+        if found.undirected > 1 and not found.kept:
+            raise EncoderError(f"{self!r} gave {found.undirected} vectors and none that can be used: {NO_DIRECTION}")
         failures = tuple(sorted(found.failures, key=lambda failure: failure.index))
         return EncodedBatch(np.concatenate(found.parts) if found.kept else self._none(), tuple(found.kept), failures)
 
@@ -201,23 +198,6 @@ class WrappedEncoder(ABC):
 
     def _none(self) -> Vectors:
         return np.empty((0, self.dimension), dtype=np.float32)
-
-
-@dataclass
-class _Found:
-    """What came of the items of one call so far."""
-
-    kept: list[int] = field(default_factory=list)
-    parts: list[Vectors] = field(default_factory=list)
-    failures: list[ItemFailure] = field(default_factory=list)
-
-    def add(self, features: NDArray[Any], places: list[int], what: str, name: Callable[[int], str]) -> None:
-        """Take in the vectors of the items at these places, but those that have no direction."""
-        good = usable_rows(features)
-        self.kept += [place for place, fine in zip(places, good, strict=True) if fine]
-        self.parts.append(unit_rows(features[good], what))
-        bad = [place for place, fine in zip(places, good, strict=True) if not fine]
-        self.failures += [ItemFailure(at, name(at), _NO_DIRECTION, EncoderError(_NO_DIRECTION)) for at in bad]
 
 
 def picture_file(image: ImageInput) -> str | bytes:
