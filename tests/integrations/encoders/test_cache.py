@@ -314,7 +314,7 @@ def test_wrong_input_is_refused_as_without_a_cache(cached: CachedEncoder) -> Non
 
 def test_what_was_good_in_a_failing_call_is_kept(cached: CachedEncoder, model: Recording, tmp_path: Path) -> None:
     model.refused = {"bad"}
-    with pytest.raises(InputRefusedError, match="takes none of this"):
+    with pytest.raises(InputRefusedError, match=r"^Text 1, 'bad': the service takes none of this$"):
         cached.encode_texts(["a", "bad", "b", "c"])
     model.refused = set()
     model.calls.clear()
@@ -361,6 +361,17 @@ def test_reports_name_the_items_that_were_given(cached: CachedEncoder, model: Re
         assert [(f.index, f.description, f.reason) for f in batch.failures] == [
             (f.index, f.description, f.reason) for f in expected.failures
         ]
+
+
+def test_a_vector_without_direction_is_named(tmp_path: Path) -> None:
+    def embed(texts: list[str]) -> np.ndarray:
+        return np.array([seeded(text) * (text != "bad") for text in texts])
+
+    encoder = CallableEncoder(embed_text=embed, fingerprint="zeros", dimension=DIMENSION)
+    with CachedEncoder(encoder, tmp_path, chunk_size=2) as cached:
+        with pytest.raises(EncoderError, match="Text 3, 'bad': the model gave it a vector of norm zero"):
+            cached.encode_texts(["a", "b", "c", "bad"])
+        assert len(cached) == 3
 
 
 def test_failures_are_not_remembered(cached: CachedEncoder, model: Recording) -> None:

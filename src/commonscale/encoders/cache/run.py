@@ -110,8 +110,8 @@ class Run:
         """Record an item that cannot be embedded, or raise if nothing may be left out."""
         name = self.describe(index)
         if self.strict:
-            if isinstance(error, ImageError):
-                raise ImageError(f"Image {index}, {name}: {reason or error}") from error
+            if isinstance(error, (ImageError, EncoderError)):
+                raise type(error)(f"{self.what.capitalize()} {index}, {name}: {reason or error}") from error
             raise error
         self._failures[index] = ItemFailure(index, name, reason or str(error), error)
 
