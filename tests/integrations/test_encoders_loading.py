@@ -56,6 +56,25 @@ def test_no_such_folder(name, tmp_path, monkeypatch):
         load_encoder(name)
 
 
+@pytest.mark.parametrize(
+    "name", ["~no-such-user/clip", Path("~no-such-user/clip"), "a" * 5000, "a/" * 2500, "a\0b", Path("a" * 5000)]
+)
+def test_names_that_no_file_can_have(name):
+    with pytest.raises(InvalidInputError, match="There is no folder") as caught:
+        load_encoder(name)
+    assert len(str(caught.value)) < 2500
+
+
+def test_a_name_much_like_a_known_one():
+    with pytest.raises(EncoderError, match=r"Names much like it that are known: .*'embed-english-v3\.0'"):
+        load_encoder("embed-english-v3", local_files_only=True)
+    with pytest.raises(InvalidInputError, match=r"known: 'clip-ViT-B-32'"):
+        load_encoder("clip ViT B 32")
+    with pytest.raises(EncoderError) as caught:
+        load_encoder("openai/clip-vit-base-patch32", local_files_only=True, revision="no-such-revision")
+    assert "much like" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", [None, 3, b"clip"])
 def test_names_of_other_types(name):
     with pytest.raises(InvalidInputError, match="needs a folder or a name"):
@@ -125,7 +144,62 @@ def test_family_by_name(clip_folder):
         load_encoder(clip_folder, family="KLIP")
 
 
+def test_a_family_that_is_no_text(clip_folder):
+    with pytest.raises(InvalidInputError, match=r"family must be one of CLIP, .*, got 3"):
+        load_encoder(clip_folder, family=3)
+
+
+OF_OTHER_TYPES = [family for family in FAMILIES if family.model_types and "clip" not in family.model_types]
+
+
+@pytest.mark.parametrize("family", OF_OTHER_TYPES, ids=lambda family: family.name)
+def test_a_family_that_does_not_serve_the_model(clip_folder, tmp_path, family):
+    """The config says what the model is; whoever wrote the loader of a family need not look."""
+    if "clip" not in family.other_types:
+        advice = f"type 'clip', and the family {family.name} serves .*give family='CLIP'"
+        with pytest.raises(InvalidInputError, match=advice):
+            load_encoder(clip_folder, family=family.name)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(InvalidInputError, match=f"type 'bert', and the family {family.name} .*no family of"):
+        load_encoder(tmp_path, family=family.name)
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if not family.model_types], ids=lambda row: row.name)
+def test_families_that_look_at_other_things_than_the_type(tmp_path, family):
+    """These find nothing of theirs in the folder, or want a package or a name; what they say is for users."""
+    (tmp_path / "config.json").write_text('{"model_type": "siglip"}')
+    with pytest.raises((EncoderError, InvalidInputError, MissingExtraError)):
+        load_encoder(tmp_path, family=family.name)
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family.model_types], ids=lambda row: row.name)
+def test_a_family_for_a_folder_without_a_config(tmp_path, family):
+    with pytest.raises(EncoderError, match=r"there is no config\.json in the folder|must hold one Long-CLIP"):
+        load_encoder(tmp_path, family=family.name)
+
+
 # --- arguments
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+@pytest.mark.parametrize("setting", ["progress", "allow_urls", "local_files_only"])
+def test_what_is_on_or_off(clip_folder, setting, value):
+    with pytest.raises(InvalidInputError, match=f"{setting} must be True or False, got {value!r}"):
+        load_encoder(clip_folder, **{setting: value})
+
+
+@pytest.mark.parametrize("value", [5, 0, {"allow_urls": True}, ImageOptions])
+@pytest.mark.parametrize("allow_urls", [False, True])
+def test_image_options(clip_folder, value, allow_urls):
+    with pytest.raises(InvalidInputError, match=r"image_options must be ImageOptions\(\.\.\.\)"):
+        load_encoder(clip_folder, image_options=value, allow_urls=allow_urls)
+
+
+def test_a_revision_of_what_is_on_disk(clip_folder, tmp_path):
+    (tmp_path / "longclip-B.pt").touch()
+    for place in (clip_folder, tmp_path / "longclip-B.pt"):
+        with pytest.raises(InvalidInputError, match=r"revision cannot be set for .*: it lies on this machine"):
+            load_encoder(place, revision="main")
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5, True, "8"])
@@ -300,6 +374,30 @@ def test_the_old_sign_for_the_highest_token_is_understood(copy, clip_folder):
     edit(copy / "config.json", text_config=config["text_config"])
     texts = ["a dog", "the red cat sleeps"]
     assert np.abs(load_encoder(copy).encode_texts(texts) - load_encoder(clip_folder).encode_texts(texts)).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", r"it must hold a JSON object, got \[\]"),
+        ("3", "it must hold a JSON object, got 3"),
+        ("{", "Expecting property name"),
+        ('{"model_type": 5}', "type `5`"),
+        ('{"model_type": "clip", "text_config": []}', "."),
+        ("{}", "model_type"),
+    ],
+)
+@pytest.mark.parametrize("family", [None, "CLIP"])
+def test_damaged_configs(tmp_path, content, words, family):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(EncoderError, match=rf"(?s)Cannot load config\.json of .*: .*{words}"):
+        load_encoder(tmp_path, family=family)
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(EncoderError, match=r"there is no config\.json in the folder") as caught:
+        load_encoder(tmp_path)
+    assert "model_type" not in str(caught.value)
 
 
 # --- text limits

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
@@ -102,8 +104,21 @@ def open_checkpoint(
     chosen_device, chosen_dtype = choose_device(device), choose_dtype(dtype)
     auto = require("transformers", "encoders").AutoConfig
     with explained(name, "config.json"):
+        _check_config(Path(name))
         config = auto.from_pretrained(name, trust_remote_code=False, **hub)
     return Checkpoint(name, config, chosen_device, chosen_dtype, max_tokens, hub)
+
+
+def _check_config(folder: Path) -> None:
+    """Look at the config of a folder, where transformers speaks of other troubles than the one there is."""
+    if not folder.is_dir():
+        return
+    file = folder / "config.json"
+    if not file.is_file():
+        raise FileNotFoundError("there is no config.json in the folder")
+    held = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(held, dict):
+        raise ValueError(f"it must hold a JSON object, got {str(held)[:60]}")
 
 
 def choose_device(device: Any = None) -> str:
@@ -143,7 +158,7 @@ def choose_dtype(dtype: Any = None) -> str:
 @contextmanager
 def explained(name: str, part: str) -> Iterator[None]:
     """Turn the many errors of a failed download or a damaged file into one EncoderError."""
-    damaged = (OSError, ValueError, KeyError, RuntimeError, TypeError)
+    damaged = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)
     named = (
         require("safetensors", "encoders").SafetensorError,
         require("huggingface_hub.errors", "encoders").StrictDataclassError,  # values of a config, transformers 5

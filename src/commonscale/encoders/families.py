@@ -6,6 +6,7 @@ import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from commonscale.core.errors import InvalidInputError
@@ -30,6 +31,7 @@ class Family:
         module: the module that serves it, imported when it is needed; it has ``load(request)``.
         examples: names of published models.
         model_types: what ``config.json`` says under ``model_type``.
+        other_types: further ones that it serves if it is asked for by its name.
         names: a regular expression for whole names.
         files: patterns of file names that tell this family from others; on the hub, names without wildcards.
         other_files: as ``files``, for models that often are there in a second form, which ``config.json`` tells.
@@ -41,6 +43,7 @@ class Family:
     module: str
     examples: tuple[str, ...]
     model_types: tuple[str, ...] = ()
+    other_types: tuple[str, ...] = ()
     names: str = ""
     files: tuple[str, ...] = ()
     other_files: tuple[str, ...] = ()
@@ -69,6 +72,7 @@ FAMILIES: tuple[Family, ...] = (
         "commonscale.encoders.models.long_clip",
         ("BeichenZhang/LongCLIP-B", "BeichenZhang/LongCLIP-L", "creative-graphic-design/LongCLIP-B"),
         model_types=("longclip",),
+        other_types=("clip",),
         names=r"(BeichenZhang|creative-graphic-design|zer0int)/LongCLIP-.+",
         other_files=("longclip*.pt", "LongCLIP*.pt"),
         settings=("tokenizer",),
@@ -134,9 +138,16 @@ def family_named(name: str) -> Family:
         InvalidInputError: if there is none; the message lists those there are.
     """
     for family in FAMILIES:
-        if family.name.lower() == name.lower():
+        if isinstance(name, str) and family.name.lower() == name.lower():
             return family
     raise InvalidInputError(f"family must be one of {', '.join(family.name for family in FAMILIES)}, got {name!r}")
+
+
+def close_to(name: str) -> str:
+    """Return a line with the examples whose names are nearly this one, for errors; empty if there are none."""
+    examples = {example.lower(): example for family in FAMILIES for example in family.examples}
+    found = get_close_matches(name.lower(), examples, cutoff=0.75) if name not in examples.values() else []
+    return f"Names much like it that are known: {', '.join(repr(examples[key]) for key in found)}\n" if found else ""
 
 
 def known() -> str:

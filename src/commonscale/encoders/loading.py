@@ -9,11 +9,11 @@ from typing import Any
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
 from commonscale.encoders.batched import BatchedEncoder
-from commonscale.encoders.families import Family, family_named
+from commonscale.encoders.families import Family
 from commonscale.encoders.images import ImageOptions
-from commonscale.encoders.options import EncodingOptions, check_whole
+from commonscale.encoders.options import EncodingOptions, check_flag, check_whole
 from commonscale.encoders.request import LoadRequest
-from commonscale.encoders.resolving import family_of, locate
+from commonscale.encoders.resolving import asked_for, family_of, locate
 
 
 def load_encoder(
@@ -50,7 +50,7 @@ def load_encoder(
         batch_size: items per forward pass.
         progress: show a progress bar on stderr while encoding.
         max_tokens: cut texts earlier than the model does.
-        revision: a branch, tag or commit on the hub.
+        revision: a branch, tag or commit on the hub; an error for a folder, a file or weights from elsewhere.
         local_files_only: never ask the hub; a folder never does.
         allow_urls: download pictures given as http(s) URLs; short for ``ImageOptions(allow_urls=True)``.
         image_options: how pictures are read: size limits, downloads.
@@ -69,9 +69,16 @@ def load_encoder(
         EncoderError: if the checkpoint cannot be loaded whole.
     """
     require("PIL.Image", "encoders")
-    images = image_options or ImageOptions()
+    check_flag("allow_urls", allow_urls)
+    check_flag("local_files_only", local_files_only)
+    options = EncodingOptions(
+        batch_size=batch_size,
+        progress=progress,
+        images=ImageOptions() if image_options is None else image_options,
+        readers=readers,
+    )
     if allow_urls:
-        images = replace(images, allow_urls=True)
+        options = replace(options, images=replace(options.images, allow_urls=True))
     if threads is not None:
         check_whole("threads", threads, 1)
         require("torch", "encoders").set_num_threads(threads)
@@ -79,7 +86,7 @@ def load_encoder(
     request = LoadRequest(
         name,
         folder,
-        EncodingOptions(batch_size=batch_size, progress=progress, images=images, readers=readers),
+        options,
         device=device,
         dtype=dtype,
         max_tokens=max_tokens,
@@ -87,7 +94,9 @@ def load_encoder(
         local_files_only=local_files_only,
         settings=settings,
     )
-    chosen = family_of(request) if family is None else family_named(family)
+    if folder is not None:
+        request.refuse("revision", why="it lies on this machine, and a revision is one of the hub's")
+    chosen = family_of(request) if family is None else asked_for(family, request)
     _check_settings(chosen, settings)
     encoder: BatchedEncoder = chosen.loader()(request)
     return encoder

@@ -28,6 +28,11 @@ class EncodingOptions:
 
     def __post_init__(self) -> None:
         check_whole("batch_size", self.batch_size, 1)
+        check_flag("progress", self.progress)
+        if not isinstance(self.images, ImageOptions):
+            raise InvalidInputError(
+                f"image_options must be ImageOptions(...) of commonscale.encoders, got {self.images!r}"
+            )
         if self.readers is not None:
             check_whole("readers", self.readers, 0)
 
@@ -35,6 +40,16 @@ class EncodingOptions:
     def threads(self) -> int:
         """Threads that read pictures."""
         return min(4, processors()) if self.readers is None else self.readers
+
+
+def check_flag(name: str, value: object) -> None:
+    """Check a setting that is on or off.
+
+    Raises:
+        InvalidInputError: if it is neither True nor False; a text such as ``"no"`` would count as on.
+    """
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"{name} must be True or False, got {value!r}")
 
 
 def check_whole(name: str, value: object, least: int) -> None:

@@ -12,6 +12,15 @@ from commonscale.encoders.checkpoint import Checkpoint, open_checkpoint
 from commonscale.encoders.options import EncodingOptions
 
 
+def on_disk(name: str | Path) -> Path | None:
+    """Return the path that a name stands for, if something is there; ``~`` is the home folder."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):
+        return None  # too long a name, the home of nobody, a null byte: nothing can be there
+
+
 @dataclass(frozen=True)
 class LoadRequest:
     """The arguments of :func:`commonscale.load_encoder`.
@@ -62,12 +71,16 @@ class LoadRequest:
             self.name, device=self.device, dtype=self.dtype, max_tokens=self.max_tokens, hub=self.hub
         )
 
-    def refuse(self, *names: str) -> None:
-        """Refuse arguments that have no meaning for a family.
+    def refuse(self, *names: str, why: str = "it does not run here") -> None:
+        """Refuse arguments that have no meaning for a model.
+
+        Args:
+            *names: arguments of ``load_encoder``.
+            why: the reason, for the message.
 
         Raises:
             InvalidInputError: naming those of ``names`` that were given.
         """
         given = [name for name in names if getattr(self, name) not in (None, False)]
         if given:
-            raise InvalidInputError(f"{', '.join(given)} cannot be set for {self.name!r}: it does not run here")
+            raise InvalidInputError(f"{', '.join(given)} cannot be set for {self.name!r}: {why}")

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from commonscale.core.errors import EncoderError, InvalidInputError
 from commonscale.core.extras import require
-from commonscale.encoders.families import FAMILIES, Family, known
-from commonscale.encoders.request import LoadRequest
+from commonscale.encoders.families import FAMILIES, Family, close_to, family_named, known
+from commonscale.encoders.request import LoadRequest, on_disk
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _WILDCARDS = frozenset("*?[")
+_LONGEST_SHOWN = 200
+_LONGEST_ID = 96  # of huggingface_hub's validate_repo_id
 
 
 def locate(name_or_path: str | Path) -> tuple[str, Path | None]:
@@ -27,16 +29,45 @@ def locate(name_or_path: str | Path) -> tuple[str, Path | None]:
         raise InvalidInputError(
             f"load_encoder() needs a folder or a name such as 'openai/clip-vit-base-patch32', got {name_or_path!r}"
         )
-    path = Path(name_or_path).expanduser()
-    if name_or_path != "" and path.exists():  # Path("") would be the current folder
+    path = on_disk(name_or_path) if name_or_path != "" else None  # Path("") would be the current folder
+    if path is not None:
         return str(path), path
     named = isinstance(name_or_path, str) and any(family.has_name(name_or_path) for family in FAMILIES)
-    if not named and (isinstance(name_or_path, Path) or not _HUB_ID.fullmatch(name_or_path)):
+    if not named and (isinstance(name_or_path, Path) or not _could_be_on_hub(name_or_path)):
         raise InvalidInputError(
-            f"There is no folder {str(name_or_path)!r}, and it is not a hub id such as "
-            f"'openai/clip-vit-base-patch32'. Give the folder that holds config.json.\n{known()}"
+            f"There is no folder {_short(name_or_path)!r}, and it is not a hub id such as "
+            "'openai/clip-vit-base-patch32'. Give the folder that holds config.json.\n"
+            f"{close_to(str(name_or_path))}{known()}"
         )
     return str(name_or_path), None
+
+
+def _could_be_on_hub(name: str) -> bool:
+    return len(name) <= _LONGEST_ID and _HUB_ID.fullmatch(name) is not None
+
+
+def _short(name: str | Path) -> str:
+    text = str(name)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def asked_for(name: str, request: LoadRequest) -> Family:
+    """Return the family of a name that the caller gave, unless the model says that it is of another kind.
+
+    Raises:
+        InvalidInputError: if there is no such family, or if ``config.json`` names a type that it does not serve.
+    """
+    family = family_named(name)
+    served = family.model_types + family.other_types
+    said = _config_type(request) if family.model_types else None
+    if said is None or said in served:
+        return family
+    able = " or ".join(repr(other.name) for other in FAMILIES if said in other.model_types + other.other_types)
+    advice = f"give family={able}, or leave it out" if able else "no family of transformers' own models serves it"
+    raise InvalidInputError(
+        f"{request.name!r} holds a model of type {said!r}, and the family {family.name} serves {', '.join(served)}; "
+        f"{advice}"
+    )
 
 
 def family_of(request: LoadRequest) -> Family:
@@ -79,17 +110,26 @@ def _model_type(request: LoadRequest) -> str:
         said = _said_type(request)
         if said is not None:
             return said
-        raise EncoderError(f"{error}\n{known()}") from error
+        hint = close_to(request.name) if request.folder is None else ""
+        raise EncoderError(f"{error}\n{hint}{known()}") from error
 
 
 def _said_type(request: LoadRequest) -> str | None:
     """Read off a config which type it names, if a family serves that without the class that transformers lacks."""
+    said = _config_type(request)
+    return said if any(said in family.model_types for family in FAMILIES) else None
+
+
+def _config_type(request: LoadRequest) -> str | None:
+    """Return ``model_type`` as ``config.json`` has it; None if there is no such file or it says nothing."""
+    if request.folder is not None and not request.folder.is_dir():
+        return None
     config = require("transformers", "encoders").PretrainedConfig
     try:
         said = config.get_config_dict(request.name, **request.hub)[0].get("model_type")
-    except OSError:
-        return None
-    return said if any(said in family.model_types for family in FAMILIES) else None
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None  # whoever needs the config says what is wrong with it
+    return said if isinstance(said, str) else None
 
 
 def _holds(request: LoadRequest, pattern: str) -> bool:

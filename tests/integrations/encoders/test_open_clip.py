@@ -394,6 +394,20 @@ def test_names_of_nothing(tmp_path):
         load_encoder("open_clip:ViT-B-32/laion2b_s34b_b79k", local_files_only=True)
 
 
+@pytest.mark.parametrize("name", ["open_clip:ViT-B-32/laion2b_s34b_b79k", "local-dir:somewhere"])
+def test_only_repositories_have_revisions(name):
+    with pytest.raises(InvalidInputError, match=f"revision cannot be set for '{name}': only 'hf-hub:' names have"):
+        load_encoder(name, revision="main", local_files_only=True)
+
+
+def test_folders_that_cannot_be():
+    for folder in ("~no-such-user/x", "a" * 5000):
+        with pytest.raises(EncoderError, match=r"open_clip_config\.json of 'local-dir:.*: there is no such folder"):
+            load_encoder(f"local-dir:{folder}")
+        with pytest.raises(InvalidInputError, match="needs weights"):
+            load_encoder(f"open_clip:ViT-B-32/{folder}")
+
+
 # --- fingerprints
 
 

@@ -14,7 +14,7 @@ from commonscale.core.extras import require
 from commonscale.encoders.checkpoint import Checkpoint, choose_device, choose_dtype, explained
 from commonscale.encoders.models.clip import CLIPEncoder
 from commonscale.encoders.models.long_clip_weights import State, check_whole, from_openai, from_transformers
-from commonscale.encoders.request import LoadRequest
+from commonscale.encoders.request import LoadRequest, on_disk
 
 TOKENIZER = "openai/clip-vit-base-patch32"
 """Where the tokenizer comes from: the ``.pt`` files hold none, and every CLIP of OpenAI has the same."""
@@ -123,7 +123,7 @@ def _download(request: LoadRequest) -> Path:
 
 def _tokenizer_source(folder: Path | None, given: str | Path | None) -> str:
     if given is not None:
-        return str(Path(given).expanduser()) if Path(given).expanduser().is_dir() else str(given)
+        return str(on_disk(given) or given)
     own = folder is not None and any((folder / name).is_file() for name in _TOKENIZER_FILES)
     return str(folder) if own else TOKENIZER
 

@@ -11,7 +11,7 @@ from typing import Any
 from commonscale.core.errors import EncoderError, InvalidInputError
 from commonscale.core.extras import require
 from commonscale.encoders.checkpoint import explained
-from commonscale.encoders.request import LoadRequest
+from commonscale.encoders.request import LoadRequest, on_disk
 
 EXTRA = "open-clip"
 CONFIG = "open_clip_config.json"
@@ -66,13 +66,22 @@ def find(request: LoadRequest) -> Source:
 
 
 def _found(request: LoadRequest) -> Source:
+    if request.name.startswith(("open_clip:", "local-dir:")):
+        request.refuse("revision", why="only 'hf-hub:' names have revisions")
     if request.name.startswith("open_clip:"):
         return _built_in(request, request.name.removeprefix("open_clip:"))
     if request.name.startswith("local-dir:"):
-        return _folder(request.name, Path(request.name.removeprefix("local-dir:")).expanduser())
+        return _folder(request.name, _local(request.name))
     if request.folder is not None:
         return _folder(request.name, request.folder)
     return _repository(request, request.name.removeprefix("hf-hub:"))
+
+
+def _local(name: str) -> Path:
+    path = on_disk(name.removeprefix("local-dir:"))
+    if path is None:
+        raise EncoderError(f"Cannot load {CONFIG} of {name!r}: there is no such folder")
+    return path
 
 
 def _built_in(request: LoadRequest, name: str) -> Source:
@@ -93,8 +102,8 @@ def _built_in(request: LoadRequest, name: str) -> Source:
         config["quick_gelu"] = settings["quick_gelu"] = bool(tag.get("quick_gelu", False))
         with explained(request.name, "the weights"):
             file = _tagged_weights(tag, request.local_files_only)
-    elif weights and Path(weights).expanduser().is_file():
-        file = str(Path(weights).expanduser())
+    elif weights and (path := on_disk(weights)) is not None and path.is_file():
+        file = str(path)
     else:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none"
         raise InvalidInputError(
