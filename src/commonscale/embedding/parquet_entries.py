@@ -10,7 +10,8 @@ from typing import Any
 
 from commonscale.core.types import IMAGE, TEXT
 from commonscale.embedding.items import Entry, Item, passages
-from commonscale.embedding.parquet_rows import RowReader
+from commonscale.embedding.parquet_rows import LostRows, RowReader
+from commonscale.embedding.parquet_values import BadValue
 from commonscale.embedding.partitions import RowsWork
 from commonscale.embedding.records import ShardFailure
 from commonscale.embedding.texts import Chunker
@@ -25,22 +26,22 @@ def parquet_entries(work: RowsWork, chunker: Chunker | None, reader: RowReader) 
         reader: reads them, and goes on where it stopped if partitions follow each other.
 
     Yields:
-        The passages and the picture of each row; one failure for a row that cannot be used. If the file itself is
-        damaged, one failure stands for all rows that are lost by it.
+        The passages and the picture of each row; one failure for a row that cannot be used, and one for all rows that
+        are lost by damage in one place.
     """
-    row = work.start
-    try:
-        for number, values in reader.rows(work):
-            row = number
-            yield _entry(work, number, values, chunker)
-    except reader.errors as error:
-        name = f"{work.name}:{row}-{work.stop - 1}"
-        yield [ShardFailure(name, f"these rows cannot be read: {type(error).__name__}: {error}")]
+    for found in reader.rows(work):
+        if isinstance(found, LostRows):
+            name = f"{work.name}:{found.number}-{found.stop - 1}"
+            yield [ShardFailure(name, f"these rows cannot be read: {found.reason}", found.transient)]
+        else:
+            yield _entry(work, found.number, found.values, chunker)
 
 
 def _entry(work: RowsWork, number: int, values: Mapping[str, Any], chunker: Chunker | None) -> Entry:
     columns = work.columns
     key = f"{work.name}:{number}" if columns.id is None else values[columns.id]
+    if isinstance(key, BadValue):
+        return [ShardFailure(f"{work.name}:{number}", f"the column {columns.id!r} cannot be read: {key.reason}")]
     if key is None or key == "":
         return [ShardFailure(f"{work.name}:{number}", f"the column {columns.id!r} holds no id in this row")]
     key = str(key)
@@ -61,6 +62,8 @@ def _entry(work: RowsWork, number: int, values: Mapping[str, Any], chunker: Chun
 
 
 def _passages(text: Any, key: str, metadata: Mapping[str, Any], chunker: Chunker | None, work: RowsWork) -> Entry:
+    if isinstance(text, BadValue):
+        return [ShardFailure(key, f"the text cannot be read: {text.reason}")]
     if not isinstance(text, str):
         return [ShardFailure(key, f"the text must be of type string, got {type(text).__name__}")]
     if not text.strip():
@@ -77,6 +80,8 @@ def _picture(value: Any, work: RowsWork) -> bytes | Path | str | None:
         value = value.get("bytes") or value.get("path")
     if value is None or isinstance(value, bytes):
         return value
+    if isinstance(value, BadValue):
+        return f"the picture cannot be read: {value.reason}"
     if not isinstance(value, str):
         return f"a picture must be bytes, a struct of bytes and path, or a path, got {type(value).__name__}"
     if "://" in value:
@@ -85,13 +90,16 @@ def _picture(value: Any, work: RowsWork) -> bytes | Path | str | None:
 
 
 def _is_plain(value: Any) -> bool:
-    return not isinstance(value, (bytes, Mapping)) or (
-        isinstance(value, Mapping) and all(map(_is_plain, value.values()))
-    )
+    """Say whether there are no binary values in it, at any depth."""
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    return all(map(_is_plain, value)) if isinstance(value, (list, tuple)) else not isinstance(value, bytes)
 
 
 def _plain(value: Any) -> Any:
     """Turn a value of Parquet into what JSON can hold: times as ISO text, NaN as null, other types as text."""
+    if isinstance(value, BadValue):
+        return value.text
     if isinstance(value, Mapping):
         return {str(name): _plain(member) for name, member in value.items()}
     if isinstance(value, (list, tuple)):

@@ -2,34 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from commonscale.core.extras import require
+from commonscale.embedding.parquet_values import values_of
 from commonscale.embedding.partitions import RowsWork
 from commonscale.embedding.records import EXTRA
+from commonscale.embedding.storage import may_pass
 
 _ROWS = 64  # read at once: rows may hold pictures of megabytes
 _BUFFER = 1 << 20  # bytes of a column read at once, rather than all of a row group
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row.
+
+    Attributes:
+        number: its place in the file.
+        values: by column; a ``BadValue`` where one cannot be converted.
+    """
+
+    number: int
+    values: dict[str, Any]
+
+    @property
+    def stop(self) -> int:
+        """The row after it."""
+        return self.number + 1
+
+
+@dataclass(frozen=True, slots=True)
+class LostRows:
+    """Rows that cannot be read.
+
+    Attributes:
+        number: the first of them.
+        stop: the row after the last.
+        reason: why.
+        transient: whether reading them again may help.
+    """
+
+    number: int
+    stop: int
+    reason: str
+    transient: bool = False
+
+
+Found: TypeAlias = "Row | LostRows"
+
+
 class RowReader:
     """Reads ranges of rows; ranges that follow each other in one file are read in one go.
 
-    A range begins where its row group does, so that rows before it in the group are read and passed over. Use it as a
-    context manager, which closes the file.
-
-    Attributes:
-        errors: what reading a damaged file raises.
+    A range begins where its row group does, so that rows before it in the group are read and passed over. Damage
+    costs the rest of its row group, and nothing after it. Use it as a context manager, which closes the file.
     """
 
     def __init__(self) -> None:
-        self.errors: tuple[type[Exception], ...] = (require("pyarrow", EXTRA).ArrowException, OSError, EOFError)
+        # ValueError and OverflowError: what a damaged length or offset ends in depends on the encoding of the column.
+        arrow = require("pyarrow", EXTRA)
+        self._errors = (arrow.ArrowException, OSError, EOFError, ValueError, OverflowError)
         self._path: str | None = None
         self._file: Any = None
         self._next = 0
-        self._rows: Iterator[dict[str, Any]] = iter(())
+        self._found: Iterator[Found] = iter(())
 
     def __enter__(self) -> RowReader:
         return self
@@ -39,24 +80,28 @@ class RowReader:
     ) -> None:
         self._close()
 
-    def rows(self, work: RowsWork) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Read rows with their numbers in the file.
-
-        Raises:
-            Exception: one of ``errors``, if the file cannot be read.
-        """
-        self._seek(work)
+    def rows(self, work: RowsWork) -> Iterator[Found]:
+        """Read rows, in order; what cannot be read is told of in between."""
         try:
-            while self._next < work.stop:
-                values = next(self._rows, None)
-                if values is None:
-                    raise EOFError(f"the file ends before row {work.stop - 1}: it has changed since the run began")
-                number, self._next = self._next, self._next + 1
-                if number >= work.start:
-                    yield number, values
-        except self.errors:
+            self._seek(work)
+        except self._errors as error:
             self._close()
-            raise
+            yield LostRows(work.start, work.stop, _reason(error), may_pass(error))
+            return
+        while self._next < work.stop:
+            found = next(self._found, None)
+            if found is None:
+                self._close()
+                reason = f"the file ends before row {work.stop - 1}: it has changed since the run began"
+                yield LostRows(max(self._next, work.start), work.stop, reason)
+                return
+            self._next = min(found.stop, work.stop)
+            if found.stop > work.stop:  # the next range begins within what is lost
+                self._found = itertools.chain([found], self._found)
+            if isinstance(found, LostRows):
+                found = LostRows(max(found.number, work.start), self._next, found.reason, found.transient)
+            if work.start < found.stop:
+                yield found
 
     def _seek(self, work: RowsWork) -> None:
         if self._file is not None and work.path == self._path and self._next <= work.start:
@@ -71,19 +116,31 @@ class RowReader:
         if group is None:
             raise EOFError(f"the file ends before row {work.start}: it has changed since the run began")
         number, self._next = group
-        self._rows = _rows_of(self._file, range(number, self._file.num_row_groups))
+        self._found = self._groups(self._file, number, self._next)
+
+    def _groups(self, file: Any, group: int, row: int) -> Iterator[Found]:
+        for number in range(group, file.num_row_groups):  # one by one: damage in one is nothing to the others
+            stop = row + file.metadata.row_group(number).num_rows
+            try:
+                for batch in file.iter_batches(batch_size=_ROWS, row_groups=[number], use_threads=False):
+                    for values in zip(*map(values_of, batch.columns), strict=True):
+                        yield Row(row, dict(zip(batch.schema.names, values, strict=True)))
+                        row += 1
+                if row < stop:
+                    raise EOFError("the row group ends too soon")
+            except self._errors as error:
+                yield LostRows(row, stop, _reason(error), may_pass(error))
+            row = stop
 
     def _close(self) -> None:
-        self._rows = iter(())
+        self._found = iter(())
         if self._file is not None:
             self._file.close()
         self._file = self._path = None
 
 
-def _rows_of(file: Any, groups: Iterable[int]) -> Iterator[dict[str, Any]]:
-    for group in groups:  # one by one, so that a damaged group does not take rows of the one before with it
-        for batch in file.iter_batches(batch_size=_ROWS, row_groups=[group], use_threads=False):
-            yield from batch.to_pylist()
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _group_of(file: Any, row: int) -> tuple[int, int] | None:
