@@ -148,10 +148,24 @@ def test_parquet_columns_are_named(run: Command, shards: Path, clip: Path, tmp_p
     assert run("embed", tmp_path / "x.parquet", "--out", shards, "--encoder", clip, *named).code == 0
     (part,) = open_shards(shards).batches()
     assert (list(part.ids), list(part.texts), part.metadata) == (["5", "6"], ["a dog", "a cat"], [{"n": 1}, {"n": 2}])
-    parquet.write_table(pa.table({"id": ["a", "a"], "text": ["a dog", "a cat"]}), tmp_path / "y.parquet")
-    twice = shards.with_name("twice")
-    run("embed", tmp_path / "y.parquet", "--out", twice, "--encoder", clip, "--partition-size", 1)
-    assert "the id 'a' comes twice" in run("index", twice, "--out", tmp_path / "index").err
+
+
+def test_ids_that_come_twice_are_refused_everywhere(run: Command, shards: Path, clip: Path, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    parquet.write_table(pa.table({"id": ["a", "a"], "text": ["a dog", "a cat"]}), tmp_path / "x.parquet")
+    done = run("embed", tmp_path / "x.parquet", "--out", shards, "--encoder", clip)
+    assert done.code == 1
+    assert "the id 'a' of the column 'id' comes twice, in x.parquet:0 and in x.parquet:1" in done.err
+    picture = next(write_world(tmp_path / "world").rglob("*.png")).read_bytes()
+    columns = {"id": ["a", "a#text"], "text": ["a dog", "a cat"], "image": [picture, None]}
+    parquet.write_table(pa.table(columns), tmp_path / "y.parquet")
+    assert run("embed", tmp_path / "y.parquet", "--out", shards, "--encoder", clip, "--partition-size", 1).code == 0
+    assert "the id 'a#text' comes twice" in run("index", shards, "--out", tmp_path / "index").err
+    assert not (tmp_path / "index").exists()
+    questions = write_questions(tmp_path / "questions.txt")
+    assert "the id 'a#text' comes twice" in run("calibrate", shards, "--questions", questions).err
 
 
 def test_calibration_of_shards_equals_that_of_an_index(run: Command, shards: Path, tmp_path: Path) -> None:

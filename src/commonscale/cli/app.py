@@ -94,6 +94,9 @@ def embed(
     cache: Annotated[
         Path | None, typer.Option(metavar="DIR", file_okay=False, help="Keep vectors here, for other corpora too.")
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what an earlier run could not embed.")
+    ] = False,
 ) -> None:
     """Embed a large corpus into Parquet files, which index, calibrate and the vector stores load.
 
@@ -113,7 +116,10 @@ def embed(
 
     columns = (id_column, text_column, image_column)
     code = run(
-        corpus, out, encoder, Settings(device, batch_size, partition_size, workers, ray, num_gpus, *columns, cache)
+        corpus,
+        out,
+        encoder,
+        Settings(device, batch_size, partition_size, workers, ray, num_gpus, *columns, cache, retry_failed),
     )
     if code:
         raise typer.Exit(code)

@@ -29,6 +29,7 @@ class Settings:
         text_column: the column of texts.
         image_column: the column of pictures.
         cache: folder of the cache; None for none.
+        retry_failed: whether everything that failed is tried again.
     """
 
     device: str | None
@@ -41,6 +42,7 @@ class Settings:
     text_column: str | None
     image_column: str | None
     cache: Path | None
+    retry_failed: bool = False
 
     @property
     def encoder_options(self) -> dict[str, Any]:
@@ -75,6 +77,7 @@ def embed(corpus: Path, out: Path, encoder: str, settings: Settings) -> int:
             workers=settings.workers,
             ray_address=settings.ray,
             num_gpus=settings.num_gpus,
+            retry_failed=settings.retry_failed,
             progress=True,
             stop=lambda: bool(interrupt),
             id_column=settings.id_column,
@@ -98,3 +101,4 @@ def _report(result: EmbedResult, out: Path) -> None:
         say(f"Not embedded ({len(result.failures)}):", "yellow")
         for failure in result.failures:
             say(f"  {printable(failure.id)}: {printable(failure.reason)}")
+        say("Run the same command with --retry-failed to try these again, and nothing else.")

@@ -43,6 +43,7 @@ def index_shards(folder: Path, out: Path, encoder: str | None, device: str | Non
     shards = open_shards(folder)
     if not len(shards):
         raise InvalidInputError(f"{folder}: the shards hold no documents, so there is nothing to index")
+    shards.check_ids()
     index = _index_for(shards, folder.resolve(), out)
     with index.exclusive():
         name = encoder_name(encoder) if encoder is not None else shards.encoder_name
@@ -98,13 +99,7 @@ class _Filling:
     def _take(self, batch: ShardBatch, shards: Shards) -> None:
         columns = (batch.ids, batch.modalities, batch.texts, batch.paths, batch.metadata)
         documents = [checked(Document(*values)) for values in zip(*columns, strict=True)]
-        for document in documents:
-            if document.id in self._seen:
-                raise InvalidInputError(
-                    f"{shards.folder}: the id {document.id!r} comes twice; embed the corpus again with ids that are "
-                    f"unique (--id-column), into another folder"
-                )
-            self._seen.add(document.id)
+        self._seen.update(document.id for document in documents)
         known = [row for row, document in enumerate(documents) if document.id in self._index]
         stored = self._index.vectors([documents[row].id for row in known])
         same = {
@@ -124,12 +119,13 @@ def shards_to_calibrate(folder: Path) -> Shards:
     """Open shards that there is something to find in.
 
     Raises:
-        InvalidInputError: if they are not finished, or hold nothing.
+        InvalidInputError: if they are not finished, hold nothing, or have an id twice.
         FileFormatError: if they are damaged.
     """
     shards = open_shards(folder)
     if not len(shards):
         raise InvalidInputError(f"{folder}: the shards hold no documents, so there is nothing to calibrate")
+    shards.check_ids()
     return shards
 
 

@@ -21,6 +21,7 @@ from commonscale.embedding.partitions import Corpus
 from commonscale.embedding.records import ShardFailure
 from commonscale.embedding.settings import RaySettings
 from commonscale.embedding.shards import Shards
+from commonscale.embedding.unique_ids import check_ids
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class EmbedResult:
         complete: whether all parts are there; False if the run was stopped.
         items: files or rows of the corpus.
         parts: how many parts the corpus has.
-        written: how many of them this run wrote.
+        written: how many of them this run wrote, those included of which failed items were tried again.
         counts: documents by modality, in the parts that are there.
         failures: what could not be embedded, of this run and earlier ones.
         notes: what else a user should know of the corpus, in sentences.
@@ -63,6 +64,7 @@ def embed_corpus(
     ray_address: str | None = None,
     num_cpus: float | None = None,
     num_gpus: float = 0,
+    retry_failed: bool = False,
     progress: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> EmbedResult:
@@ -88,6 +90,8 @@ def embed_corpus(
             several workers, else no Ray.
         num_cpus: processors of each worker on Ray; None for its share of a local cluster, one in another.
         num_gpus: graphics processors of each worker on Ray.
+        retry_failed: try all items again that an earlier run could not embed, not only those that it could not read
+            because of a disk or a network; everything else keeps its vector.
         progress: show a progress bar on stderr.
         stop: asked after every few batches; once it says True, the run ends, to be gone on with later.
 
@@ -95,8 +99,8 @@ def embed_corpus(
         What the run came to. Items that could not be embedded are in its ``failures``; they stop nothing.
 
     Raises:
-        InvalidInputError: if an argument cannot be used, there is nothing to embed, or ``out`` holds the embeddings
-            of another corpus.
+        InvalidInputError: if an argument cannot be used, there is nothing to embed, two rows have one id, or ``out``
+            holds the embeddings of another corpus.
         EncoderMismatchError: if ``out`` holds vectors of another encoder; the message names both.
         EncoderError: if the encoder cannot be loaded or used; all parts written so far stay.
         IndexConflictError: if another run is writing to ``out``.
@@ -120,7 +124,7 @@ def embed_corpus(
             _bar(progress) as bar,
             _execution(choice, target, ray, stop, bar.update) as execution,
         ):
-            return _run(opened, folder, execution, choice, recorded, bar)
+            return _run(opened, folder, execution, choice, recorded, bar, retry_failed)
 
 
 def _run(
@@ -130,6 +134,7 @@ def _run(
     choice: EncoderChoice,
     recorded: ShardManifest | None,
     bar: Any,
+    retry_failed: bool,
 ) -> EmbedResult:
     identity = execution.identity()
     _check_encoder(folder.path, recorded, choice.name, identity)
@@ -137,19 +142,23 @@ def _run(
     name = choice.name or (recorded.encoder_name if recorded else None)
     parts = tuple(planned.part for planned in plan)
     manifest = ShardManifest(identity.fingerprint, name, identity.dimension, corpus.describe(), parts)
+    shards = Shards(folder.path, manifest)
+    missing, again = set(shards.missing), _tried_again(shards, retry_failed)
+    if missing:
+        check_ids(corpus.partitions(plan))
     if manifest != recorded:
         manifest.write(folder.path)
-    shards = Shards(folder.path, manifest)
-    _ = shards.headers  # a damaged part is better found now than after hours
-    missing = set(shards.missing)
-    todo = [planned for planned in plan if planned.part in missing]
+    todo = [planned for planned in plan if planned.part in missing or planned.part in again]
     items = sum(planned.items for planned in plan)
     bar.reset(items)
     bar.initial = items - sum(planned.items for planned in todo)
     bar.update(bar.initial)
     replaced = folder.replaced_by(plan)
     written = 0
-    tasks = (Task(partition, replaced.get(partition.planned.slot)) for partition in corpus.partitions(todo))
+    tasks = (
+        Task(partition, again.get(partition.planned.part) or replaced.get(partition.planned.slot))
+        for partition in corpus.partitions(todo)
+    )
     for done in execution.run(tasks) if todo else ():
         written += 1
         folder.remove(replaced.pop(done.slot, None))
@@ -159,6 +168,15 @@ def _run(
     complete = not shards.missing
     notes = tuple(corpus.notes)
     return EmbedResult(folder.path, complete, items, len(plan), written, shards.counts, shards.failures, notes)
+
+
+def _tried_again(shards: Shards, everything: bool) -> dict[str, Path]:
+    """Give the parts whose failures are tried again, by name; finds damaged parts now rather than after hours."""
+    return {
+        path.name: path
+        for path, header in shards.headers.items()
+        if any(everything or failure.transient for failure in header.failures)
+    }
 
 
 def _check_encoder(folder: Path, recorded: ShardManifest | None, name: str | None, identity: Identity) -> None:

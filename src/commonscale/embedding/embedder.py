@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from commonscale.core.types import IMAGE, Modality, Vector
+from commonscale.core.types import IMAGE, TEXT, Modality, Vector
 from commonscale.embedding.folder_entries import folder_entries, known_files
 from commonscale.embedding.items import Entry, Item
 from commonscale.embedding.parquet_entries import parquet_entries
@@ -19,6 +20,7 @@ from commonscale.embedding.part_file import PartHeader, read_batches, read_heade
 from commonscale.embedding.partitions import FilesWork, Partition
 from commonscale.embedding.records import ShardBatch, ShardFailure
 from commonscale.embedding.reporting import batch_size_of, embed_reporting
+from commonscale.embedding.storage import may_pass
 from commonscale.embedding.texts import Chunker
 
 if TYPE_CHECKING:
@@ -71,7 +73,8 @@ class PartitionEmbedder:
 
         Args:
             partition: what to embed.
-            previous: the part of the same files that an earlier run wrote: vectors of unchanged ones are taken over.
+            previous: the part of the same files or rows that an earlier run wrote: vectors of unchanged ones are taken
+                over. It may be the very part that is to be written, to try again what failed.
 
         Returns:
             What the part says of itself; None if the run is to stop, and nothing was written.
@@ -105,12 +108,15 @@ class PartitionEmbedder:
 
     def _entries(self, partition: Partition, previous: Path | None) -> Iterator[Entry]:
         work = partition.work
+        same = previous is not None and previous.name == partition.planned.part
         if isinstance(work, FilesWork):
-            known = known_files(self._items_of(previous)) if previous is not None else {}
-            return folder_entries(work, self._chunker, known)
+            before = list(self._items_of(previous)) if previous is not None else []
+            entries = folder_entries(work, self._chunker, known_files(iter(before)))
+            return _taken_over(entries, before, pictures=False)
         if self._reader is None:
             self._reader = self._closing.enter_context(RowReader())
-        return parquet_entries(work, self._chunker, self._reader)
+        entries = parquet_entries(work, self._chunker, self._reader)
+        return _taken_over(entries, list(self._items_of(previous)), pictures=True) if previous and same else entries
 
     def _items_of(self, part: Path) -> Iterator[Item]:
         if read_header(part).encoder_fingerprint != self._encoder.fingerprint:
@@ -119,6 +125,27 @@ class PartitionEmbedder:
             columns = (batch.ids, batch.modalities, batch.texts, batch.paths, batch.metadata, batch.vectors)
             for key, modality, text, path, metadata, vector in zip(*columns, strict=True):
                 yield Item(key, modality, text, path, metadata, vector)
+
+
+def _taken_over(entries: Iterator[Entry], before: Sequence[Item], *, pictures: bool) -> Iterator[Entry]:
+    """Give items the vectors that an earlier run has for the same id and words.
+
+    Args:
+        entries: what files or rows gave.
+        before: what the earlier run embedded.
+        pictures: whether a picture of the same id is the same.
+    """
+    known = {item.id: item for item in before}
+
+    def whole(item: Item | ShardFailure) -> Item | ShardFailure:
+        found = known.get(item.id)
+        if found is None or isinstance(item, ShardFailure) or item.vector is not None:
+            return item
+        same = (found.modality, found.text) == (item.modality, item.text) and (pictures or item.modality == TEXT)
+        return replace(item, vector=found.vector) if same else item
+
+    for entry in entries:
+        yield [whole(item) for item in entry]
 
 
 class _Gathered:
@@ -140,17 +167,19 @@ class _Gathered:
     def take(self, entry: Entry) -> None:
         """Take what one file or row gave."""
         for item in entry:
-            problem = None if isinstance(item, ShardFailure) else self._problem(item)
-            if isinstance(item, ShardFailure) or problem is not None:
-                reason = item.reason if isinstance(item, ShardFailure) else str(problem)
-                self.failures.append(ShardFailure(_writable(item.id), _writable(reason)))
+            if isinstance(item, ShardFailure):
+                self.failures.append(ShardFailure(_writable(item.id), _writable(item.reason), item.transient))
+                continue
+            problem = self._problem(item)
+            if problem is not None:
+                self.failures.append(ShardFailure(_writable(item.id), _writable(problem)))
                 continue
             self._ids.add(item.id)
             self._number += 1
             if item.vector is None:
                 self._waiting.append((self._number, item))
             else:
-                self._done.append((self._number, item, item.vector))
+                self._done.append((self._number, _without_picture(item), item.vector))
 
     def _problem(self, item: Item) -> str | None:
         if item.id in self._ids:
@@ -168,8 +197,8 @@ class _Gathered:
 
     def _embed(self, modality: Modality, pairs: Sequence[tuple[int, Item]]) -> None:
         found = embed_reporting(self._encoder, modality == IMAGE, [item.content for _, item in pairs])
-        for index, reason in found.failures:
-            self.failures.append(ShardFailure(pairs[index][1].id, _writable(reason)))
+        for index, reason, error in found.failures:
+            self.failures.append(ShardFailure(pairs[index][1].id, _writable(reason), may_pass(error)))
         for row, index in enumerate(found.kept):
             number, item = pairs[index]
             # The picture itself is not needed any more.

@@ -22,7 +22,7 @@ class Identity(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A partition to embed, and the part of the same files that an earlier run wrote, if there is one."""
+    """A partition to embed, and the part of the same files or rows that an earlier run wrote, if there is one."""
 
     partition: Partition
     previous: Path | None

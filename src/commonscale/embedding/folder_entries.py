@@ -11,6 +11,7 @@ from commonscale.embedding.items import Entry, Item, passages
 from commonscale.embedding.partitions import FilesWork
 from commonscale.embedding.records import ShardFailure
 from commonscale.embedding.scan import FoundFile, file_facts, sha256_of
+from commonscale.embedding.storage import may_pass
 from commonscale.embedding.texts import Chunker, decode
 
 Known = Mapping[str, "list[Item]"]
@@ -33,7 +34,7 @@ def folder_entries(work: FilesWork, chunker: Chunker | None, known: Known) -> It
         try:
             yield _read(file, chunker, known.get(entry.id, []))
         except (OSError, ValueError) as error:
-            yield [ShardFailure(entry.id, getattr(error, "strerror", None) or str(error))]
+            yield [ShardFailure(entry.id, getattr(error, "strerror", None) or str(error), may_pass(error))]
 
 
 def _read(file: FoundFile, chunker: Chunker | None, known: list[Item]) -> Entry:

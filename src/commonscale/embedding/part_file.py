@@ -71,13 +71,18 @@ def write_part(
         "dimension": dimension,
         "items": items,
         "counts": header.counts,
-        "failures": [{"id": failure.id, "reason": failure.reason} for failure in failures],
+        "failures": [_of_failure(failure) for failure in failures],
     }
     table = _table(batch, dimension).replace_schema_metadata({KEY: json.dumps(facts).encode()})
     with trouble_explained(path.parent), atomic_path(path) as temporary:
         # Checksums of pages: a flipped bit in a vector would otherwise be found by nobody.
         parquet.write_table(table, temporary, compression="zstd", use_dictionary=["modality"], write_page_checksum=True)
     return header
+
+
+def _of_failure(failure: ShardFailure) -> dict[str, Any]:
+    entry: dict[str, Any] = {"id": failure.id, "reason": failure.reason}
+    return {**entry, "transient": True} if failure.transient else entry
 
 
 def _table(batch: ShardBatch, dimension: int) -> Any:
@@ -126,7 +131,9 @@ def read_header(path: Path) -> PartHeader:
             )
         if schema.remove_metadata() != _schema(facts["dimension"]):
             raise ValueError(f"unexpected columns {schema.names}")
-        failures = tuple(ShardFailure(entry["id"], entry["reason"]) for entry in facts["failures"])
+        failures = tuple(
+            ShardFailure(entry["id"], entry["reason"], bool(entry.get("transient"))) for entry in facts["failures"]
+        )
         return PartHeader(facts["encoder_fingerprint"], facts["dimension"], facts["items"], facts["counts"], failures)
 
 
@@ -148,6 +155,18 @@ def read_batches(path: Path, size: int, modality: Modality | None = None) -> Ite
             wanted = found if modality is None else found.filter(compute.equal(found["modality"], modality))
             if wanted.num_rows:
                 yield _batch(wanted)
+
+
+def read_ids(path: Path) -> Iterator[list[str]]:
+    """Read the ids of a part's documents, and nothing else of it.
+
+    Raises:
+        FileFormatError: if it is damaged or missing.
+    """
+    parquet = require("pyarrow.parquet", EXTRA)
+    with _damage_explained(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        for found in file.iter_batches(batch_size=10_000, columns=["id"]):
+            yield found["id"].to_pylist()
 
 
 def _batch(record: Any) -> ShardBatch:

@@ -49,7 +49,9 @@ class ShardFailure:
     Attributes:
         id: its file or row, as its document would have been called.
         reason: why, in one sentence.
+        transient: whether it could not be read, by a disk or a network: the next run tries again.
     """
 
     id: str
     reason: str
+    transient: bool = False

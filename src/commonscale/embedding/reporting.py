@@ -22,12 +22,12 @@ class Reported(NamedTuple):
     Attributes:
         vectors: unit rows, shape (len(kept), dimension).
         kept: index of each row's item, ascending.
-        failures: index and reason of every other item.
+        failures: index, reason and error of every other item.
     """
 
     vectors: Vector
     kept: list[int]
-    failures: list[tuple[int, str]]
+    failures: list[tuple[int, str, Exception]]
 
 
 def batch_size_of(encoder: Encoder) -> int:
@@ -55,7 +55,9 @@ def embed_reporting(encoder: Encoder, pictures: bool, contents: Sequence[Any]) -
     method = getattr(encoder, f"encode_{kind}_reporting", None)
     if method is not None:
         found = method(contents)
-        return Reported(found.vectors, list(found.kept), [(item.index, item.reason) for item in found.failures])
+        return Reported(
+            found.vectors, list(found.kept), [(item.index, item.reason, item.error) for item in found.failures]
+        )
     return _halved(getattr(encoder, f"encode_{kind}"), contents, encoder.dimension)
 
 
@@ -66,11 +68,11 @@ def _halved(encode: Any, contents: Sequence[Any], dimension: int) -> Reported:
         return Reported(encode(contents), list(range(len(contents))), [])
     except (ImageError, InvalidInputError) as error:
         if len(contents) == 1:
-            return Reported(np.empty((0, dimension), np.float32), [], [(0, str(error))])
+            return Reported(np.empty((0, dimension), np.float32), [], [(0, str(error), error)])
     middle = len(contents) // 2
     first, second = _halved(encode, contents[:middle], dimension), _halved(encode, contents[middle:], dimension)
     return Reported(
         np.concatenate([first.vectors, second.vectors]),
         first.kept + [index + middle for index in second.kept],
-        first.failures + [(index + middle, reason) for index, reason in second.failures],
+        first.failures + [(index + middle, reason, error) for index, reason, error in second.failures],
     )

@@ -11,8 +11,9 @@ from pathlib import Path
 from commonscale.core.errors import FileFormatError, InvalidInputError
 from commonscale.core.types import Modality
 from commonscale.embedding.manifest import MANIFEST, ShardManifest, has_shards, read_manifest
-from commonscale.embedding.part_file import PartHeader, read_batches, read_header
+from commonscale.embedding.part_file import PartHeader, read_batches, read_header, read_ids
 from commonscale.embedding.records import ShardBatch, ShardFailure
+from commonscale.embedding.unique_ids import find_repeated
 
 
 class Shards:
@@ -94,6 +95,28 @@ class Shards:
         for path, header in self.headers.items():
             if modality is None or header.counts.get(modality):
                 yield from read_batches(path, size, modality)
+
+    def check_ids(self) -> None:
+        """Check that no two documents have one id, which a store or an index would keep one of; only ids are read.
+
+        Raises:
+            InvalidInputError: naming an id and both places.
+            FileFormatError: naming a damaged part.
+        """
+        found = find_repeated(self._ids())
+        if found is not None:
+            raise InvalidInputError(
+                f"{self.folder}: the id {found.id!r} comes twice, in {found.first} and in {found.second} (part and "
+                f"row; {found.number} such ids in all); embed the corpus again with ids that are unique (--id-column), "
+                f"into another folder"
+            )
+
+    def _ids(self) -> Iterator[tuple[str, int, list[str]]]:
+        for path in self._paths:
+            row = 0
+            for ids in read_ids(path):
+                yield path.name, row, ids
+                row += len(ids)
 
 
 def open_shards(folder: str | os.PathLike[str], *, partial: bool = False) -> Shards:

@@ -36,7 +36,7 @@ def open_if_folder(shards: Any) -> Shards:
         from commonscale.embedding import open_shards
 
         return open_shards(shards)
-    if not all(hasattr(shards, name) for name in ("batches", "counts", "fingerprint", "dimension")):
+    if not all(hasattr(shards, name) for name in ("batches", "check_ids", "counts", "fingerprint", "dimension")):
         raise InvalidInputError(
             f"shards must be a folder that `commonscale embed` wrote, or what commonscale.embedding.open_shards() "
             f"returned, got {type(shards).__name__}: {shards!r:.200}"
@@ -120,6 +120,7 @@ def put_shards(
     """
     total = sum(wanted(shards, modality).values())
     check_dimension(shards, plan)
+    shards.check_ids()
     state = _State()
     with progress(total, plan) as advance:
         try:

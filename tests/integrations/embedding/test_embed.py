@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import shutil
@@ -140,6 +141,64 @@ def test_bad_items_are_reported_and_stop_nothing(folder: Path, out: Path) -> Non
     mended, seen = embed(folder, out)
     assert seen == ["text 999"]
     assert {failure.id for failure in mended.failures} == {"bad.png", "empty.txt"}
+
+
+def test_what_a_disk_did_not_give_is_tried_again_and_nothing_else_embedded(
+    folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "bad.png").write_bytes(b"no picture")
+    expected, _ = embed(folder, out / "whole")
+    opened = io.open
+
+    def broken(file: Any, *arguments: Any, **named: Any) -> Any:
+        if str(file).endswith(("picture-007.png", "text-003.txt")):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+        return opened(file, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(io, "open", broken)
+        patch.setattr("builtins.open", broken)
+        first, _ = embed(folder, out / "broken")
+        again, seen = embed(folder, out / "broken")
+    lost = {failure.id: failure.transient for failure in first.failures}
+    assert lost == {"deep/picture-007.png": True, "text-003.txt": True, "bad.png": False}
+    assert set(again.failures) == set(first.failures)
+    assert seen == []
+    second, seen = embed(folder, out / "broken")
+    assert sorted(seen) == ["picture 7", "text 3"]
+    assert second.failures == expected.failures
+    assert 0 < second.written <= 2
+    assert parts(out / "broken") == parts(out / "whole")
+    third, seen = embed(folder, out / "broken")
+    assert (third.written, seen) == (0, [])
+
+
+def test_all_that_failed_is_tried_again_if_asked(folder: Path, out: Path) -> None:
+    def refusing(refused: set[str], seen: list[str]) -> Any:
+        class Refusing:
+            fingerprint, dimension = "noting-1", 8
+
+            def encode_questions(self, questions: list[str]) -> Any:
+                return noting_encoder().encode_questions(questions)
+
+            def encode_texts(self, texts: list[str]) -> Any:
+                if refused & set(texts):
+                    raise InvalidInputError("refused")
+                return noting_encoder(seen.extend).encode_texts(texts)
+
+            def encode_images(self, images: list[Any]) -> Any:
+                return noting_encoder(seen.extend).encode_images(images)
+
+        return Refusing()
+
+    first = embed_corpus(folder, out, refusing({"text 5", "text 6"}, []), partition_size=10)
+    assert len(first.failures) == 2
+    seen: list[str] = []
+    assert embed_corpus(folder, out, refusing(set(), seen)).failures == first.failures
+    assert seen == []
+    second = embed_corpus(folder, out, refusing({"text 6"}, seen), retry_failed=True)
+    assert (seen, [failure.id for failure in second.failures]) == (["text 5"], ["text-006.txt"])
+    assert second.counts == {"image": PICTURES, "text": TEXTS - 1}
 
 
 @pytest.mark.skipif(os.name == "nt" or os.uname().sysname == "Darwin", reason="names there are valid Unicode")

@@ -166,9 +166,11 @@ def test_an_id_that_comes_twice_is_refused_before_anything_is_embedded(tmp_path:
     write_texts(corpus / "a.parquet", 0, 150, row_group_size=40)
     write_texts(corpus / "b.parquet", 130, 160)
     seen: list[str] = []
-    with pytest.raises(InvalidInputError, match=r"'doc-130' of the column 'id' .*a.parquet:130 and in b.parquet:0") as e:
+    with pytest.raises(
+        InvalidInputError, match=r"'doc-130' of the column 'id' .*a.parquet:130 and in b.parquet:0"
+    ) as e:
         embed_corpus(corpus, out, noting_encoder(seen.extend), partition_size=100)
-    assert "so do 19 other ids" in str(e.value)
+    assert "(file and row; 20 ids do)" in str(e.value)
     assert seen == []
     assert not out.exists()
     write_texts(corpus / "b.parquet", 150, 160)
@@ -183,8 +185,9 @@ def test_an_id_that_comes_twice_is_refused_before_anything_is_embedded(tmp_path:
     parquet.write_table(pa.table({"id": ["7", None], "text": ["x", "y"]}), corpus / "a.parquet")
     with pytest.raises(InvalidInputError, match=r"'7' .*a.parquet:0 and in c.parquet:1"):
         embed(corpus, out)
-    by_row, _ = embed(corpus, tmp_path / "by-year", text_column="text", id_column="text")
-    assert by_row.items == 15
+    parquet.write_table(pa.table({"id": [None, None], "text": ["v", "w"]}), corpus / "a.parquet")
+    result, _ = embed(corpus, out)
+    assert len(result.failures) == 4
 
 
 def test_ids_that_are_made_of_others_may_come_twice_and_are_found(tmp_path: Path) -> None:
@@ -198,6 +201,28 @@ def test_ids_that_are_made_of_others_may_come_twice_and_are_found(tmp_path: Path
     first, second = shards.manifest.parts
     with pytest.raises(InvalidInputError, match=rf"'a#text' comes twice, in {first}:0 and in {second}:0"):
         shards.check_ids()
+
+
+def test_pictures_that_were_not_there_are_tried_again_and_nothing_else_embedded(tmp_path: Path) -> None:
+    paths = [None, "1.png", "2.png", "3.png"]
+    columns = {"id": list("abcd"), "text": ["text 1", None, "text 3", None], "image": paths}
+    corpus, out = tmp_path / "x.parquet", tmp_path / "out"
+    parquet.write_table(pa.table(columns), corpus)
+    (tmp_path / "1.png").write_bytes(picture(1))
+    (tmp_path / "3.png").write_bytes(b"no picture")
+    first, _ = embed(corpus, out)
+    assert {failure.id: failure.transient for failure in first.failures} == {"c#image": True, "d": False}
+    (tmp_path / "2.png").write_bytes(picture(2))
+    second, seen = embed(corpus, out)
+    assert seen == ["picture 2"]
+    assert [failure.id for failure in second.failures] == ["d"]
+    assert [row[0] for row in everything(open_shards(out))] == ["a", "b", "c#text", "c#image"]
+    assert found(out)["b"][-1] == unit("picture 1").tobytes()
+    (tmp_path / "3.png").write_bytes(picture(3))
+    third, seen = embed(corpus, out)
+    assert (third.written, seen) == (0, [])
+    fourth, seen = embed(corpus, out, retry_failed=True)
+    assert (seen, fourth.failures, len(open_shards(out))) == (["picture 3"], (), 5)
 
 
 def test_a_folder_of_files_grows_and_only_the_new_one_is_embedded(tmp_path: Path) -> None:

@@ -77,6 +77,23 @@ def of_suite(found: list[tuple[str, float]], ids: dict[str, str]) -> list[tuple[
     return [(ids[key], score) for key, score in found]
 
 
+def test_shards_with_an_id_twice_are_refused_before_anything_is_written(
+    corpus: Corpus, filled: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "twice"
+    items = corpus.items[:2]
+    shards = write_shards(folder, [batch([item]) for item in items], encoder_fingerprint="looked-up-1")
+    # As two rows of a corpus could make it: write_shards itself refuses this.
+    first, second = (folder / part for part in shards.manifest.parts)
+    second.write_bytes(first.read_bytes())
+    store = filled(next(kind for kind in KINDS if kind.name == "in-memory"))
+    with pytest.raises(
+        InvalidInputError, match=f"{named(items[0])!r} comes twice, in {first.name}:0 and in {second.name}:0"
+    ):
+        store.add_embedded(folder)
+    assert store.contents() == {}
+
+
 @over_kinds
 def test_shards_rank_and_calibrate_as_what_is_embedded_does(kind: Kind, filled: Any, shards: Path) -> None:
     loaded, embedded = filled(kind), filled(kind)
