@@ -441,3 +441,20 @@ def test_fingerprint_changes_with_weights_and_pixels(clip_folder, copy):
     with torch.no_grad():
         first._model.visual.proj[0, 0] += 1e-6
     assert len({load_encoder(clip_folder).fingerprint, first.fingerprint, other_pixels.fingerprint}) == 3
+
+
+def test_settings_of_a_text_tower_of_transformers_are_in_the_fingerprint(tmp_path):
+    prints, vectors = [], []
+    for act in ("gelu", "relu"):
+        folder = tiny.save_tiny_bert(tmp_path / act)
+        tower = folder / "bert" / "config.json"
+        tower.write_text(json.dumps({**json.loads(tower.read_text()), "hidden_act": act}))
+        path = folder / "open_clip_config.json"
+        config = json.loads(path.read_text())
+        config["model_cfg"]["text_cfg"]["hf_model_name"] = str(tower.parent)
+        path.write_text(json.dumps(config))
+        encoder = load_encoder(folder, device="cpu", local_files_only=True)
+        prints.append(encoder.fingerprint)
+        vectors.append(encoder.encode_texts(TEXTS))
+    assert np.abs(vectors[0] - vectors[1]).max() > 1e-6
+    assert prints[0] != prints[1]
