@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
+from commonscale.embedding.parquet_values import BadValue, values_of
 from commonscale.embedding.partitions import FilesWork, Partition, RowsWork
 from commonscale.embedding.records import EXTRA
 from commonscale.embedding.temporary_table import TemporaryTable
@@ -97,10 +98,10 @@ def _column(path: str, column: str) -> Iterator[tuple[int, list[str | None]]]:
             row = start
             with suppress(*damage):  # a damaged group's rows will be failures
                 for batch in file.iter_batches(_ROWS, row_groups=[group], columns=[column], use_threads=False):
-                    yield row, [_key(value) for value in batch[column].to_pylist()]
+                    yield row, [_key(value) for value in values_of(batch[column])]
                     row += batch.num_rows
             start += file.metadata.row_group(group).num_rows
 
 
 def _key(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None or isinstance(value, BadValue) else str(value)
