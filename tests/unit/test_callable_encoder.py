@@ -261,9 +261,28 @@ def test_bad_vectors_alone_are_a_broken_model():
 
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_vectors_of_several_lengths(concurrency):
-    encoder, _ = make(lambda texts: np.ones((len(texts), len(texts[0]))), concurrency=concurrency)
+    def embed(texts):
+        return np.ones((len(texts), len(texts[0])))
+
+    texts = ["aaa"] * 3 + ["aa"] * 3 + ["a"] * 3
+    encoder, _ = make(embed, concurrency=concurrency)
+    with pytest.raises(InvalidInputError, match=r"\(3, \d\) is needed.*vectors of another length"):
+        encoder.encode_texts(texts)
+    # Other encoders are not asked for their shapes before their vectors come together.
+    encoder._embed_texts = lambda prepared, role: embed(prepared)
     with pytest.raises(EncoderError, match=r"of \d and of \d numbers in one call"):
-        encoder.encode_texts(["aaa"] * 3 + ["aa"] * 3 + ["a"] * 3)
+        encoder.encode_texts(texts)
+
+
+def test_one_encoder_is_one_space():
+    encoder = CallableEncoder(
+        embed_text=lambda texts: np.ones((len(texts), 3)),
+        embed_question=lambda texts: np.ones((len(texts), 2)),
+        fingerprint="two spaces",
+    )
+    assert encoder.encode_texts(["a"]).shape == (1, encoder.dimension)
+    with pytest.raises(InvalidInputError, match=r"\(1, 3\) is needed.*need an encoder of their own"):
+        encoder.encode_questions(["a"])
 
 
 # --- services

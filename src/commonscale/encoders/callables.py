@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,8 +55,7 @@ class CallableEncoder(BatchedEncoder):
             embed_question: from questions to vectors; by default ``embed_text``.
             fingerprint: names the vectors: change it whenever they change, since calibrations, indexes and caches go
                 by it.
-            dimension: length of a vector; by default that of the first one, for which the word "a" or a gray
-                picture is embedded.
+            dimension: length of a vector; by default that of the first ones.
             single: the functions take one item and return one vector.
             max_tokens: the longest text that is read whole, for the warning; as ``count_tokens`` counts.
             count_tokens: measures texts; by default in characters.
@@ -99,9 +97,9 @@ class CallableEncoder(BatchedEncoder):
         """Show the name of the vectors."""
         return f"CallableEncoder(fingerprint={self._fingerprint!r})"
 
-    @cached_property
+    @property
     def dimension(self) -> int:
-        """Length of every vector; found by embedding something if it was not given."""
+        """Length of every vector: as given, else that of the first ones, for which something is embedded if need be."""
         if self._dimension is not None:
             return self._dimension
         for role in ("text", "question"):
@@ -151,8 +149,10 @@ class CallableEncoder(BatchedEncoder):
             width = "dimension" if self._dimension is None else self._dimension
             raise InvalidInputError(
                 f"embed_{role} gave an array of shape {found.shape} for {len(items)} {role}s; ({len(items)}, {width}) "
-                "is needed. A function of one item needs single=True."
+                "is needed. A function of one item needs single=True; vectors of another length are of another space "
+                "and need an encoder of their own."
             )
+        self._dimension = found.shape[1]
         return found
 
 

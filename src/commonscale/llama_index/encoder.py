@@ -56,7 +56,8 @@ class LlamaIndexEncoder(WrappedEncoder):
         if not isinstance(embed_model, BaseEmbedding):
             raise InvalidInputError(f"a LlamaIndex embedding model is needed, got {type(embed_model).__name__}")
         self.embed_model = embed_model
-        kind = embed_model.class_name()
+        # Not class_name(), which a subclass has from its base unless it says otherwise.
+        kind = type(embed_model).__name__
         super().__init__(fingerprint, model_identity(embed_model, kind), kind)
         self.picture_batch = embed_model.embed_batch_size
 

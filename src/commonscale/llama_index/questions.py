@@ -141,7 +141,7 @@ def fingerprint_of(model: BaseEmbedding) -> str:
     """Identify an embedding model: our encoders' fingerprint, else class and model name."""
     if isinstance(model, CommonscaleEmbedding):
         return model.fingerprint
-    return f"{model.class_name()}:{model.model_name}"
+    return f"{type(model).__name__}:{model.model_name}"
 
 
 def _strings(bundle: QueryBundle) -> list[str]:
