@@ -104,7 +104,13 @@ def test_bad_items_are_listed_and_the_code_is_3(run: Command, folder: Path, shar
     assert "Not embedded (1):" in outcome.err
     assert "bad.png: not a picture" in outcome.err
     assert "passed over: 1 (.pdf 1)" in outcome.err
-    assert run("embed", folder, "--out", shards, "--encoder", clip).code == 3
+    again = run("embed", folder, "--out", shards, "--encoder", clip)
+    assert again.code == 3
+    assert "Parts: 0 written" in again.err
+    assert "--retry-failed to try these again" in again.err
+    outcome = run("embed", folder, "--out", shards, "--encoder", clip, "--retry-failed")
+    assert outcome.code == 3
+    assert "Parts: 1 written" in outcome.err
     outcome = run("index", shards, "--out", shards.with_name("index"))
     assert outcome.code == 0
     assert "1 items could not be embedded" in outcome.err
