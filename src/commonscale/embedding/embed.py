@@ -93,7 +93,8 @@ def embed_corpus(
         retry_failed: try all items again that an earlier run could not embed, not only those that it could not read
             because of a disk or a network; everything else keeps its vector.
         progress: show a progress bar on stderr.
-        stop: asked after every few batches; once it says True, the run ends, to be gone on with later.
+        stop: asked after every few batches, with Ray several times a second from another thread; once it says True,
+            the run ends after the batches in hand, to be gone on with later.
 
     Returns:
         What the run came to. Items that could not be embedded are in its ``failures``; they stop nothing.

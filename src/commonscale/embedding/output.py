@@ -16,7 +16,10 @@ from commonscale.embedding.records import EXTRA
 from commonscale.embedding.storage import trouble_explained
 
 LOCK = "embedding.lock"
-_LEFTOVER = re.compile(rf"\.({PART.pattern}|{re.escape(MANIFEST)})\.([0-9a-f]{{32}}\.tmp|try-[0-9]+)")
+STOP = ".embedding.stop"
+"""While this is there, workers end after the batches in hand."""
+
+_LEFTOVER = re.compile(rf"\.({PART.pattern}|{re.escape(MANIFEST)})\.([0-9a-f]{{32}}\.tmp|try-[0-9]+)|{re.escape(STOP)}")
 
 
 class OutputFolder:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from commonscale.core.errors import CommonscaleError, EncoderError, EncoderMisma
 from commonscale.core.extras import require
 from commonscale.embedding.embedder import PartitionEmbedder
 from commonscale.embedding.execution import Identity, Task
+from commonscale.embedding.output import STOP
 from commonscale.embedding.partitions import Partition, Planned
 from commonscale.embedding.settings import RaySettings
 from commonscale.embedding.storage import trouble_explained
@@ -29,6 +31,8 @@ EXTRA = "ray"
 
 TRIES = 5
 """How often a partition is begun: Ray restarts actors without end, and one that kills them must not do so forever."""
+
+_ASKED_EVERY = 0.2  # seconds
 
 
 class RayExecution:
@@ -91,7 +95,7 @@ class RayExecution:
         for partition, previous in tasks:
             planned[partition.planned.slot] = partition.planned
             rows.append({"partition": partition.dumps(), "previous": str(previous or "")})
-        with _quiet(data), self._failures_explained():
+        with _quiet(data), self._failures_explained(), _told_to_stop(self._stop, self._folder / STOP):
             dataset = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
                 _Worker,
                 batch_size=1,
@@ -100,8 +104,11 @@ class RayExecution:
                 **self._resources,
             )
             for answer in dataset.iter_batches(batch_size=None, batch_format="numpy"):
-                for slot, message, kind in zip(answer["slot"], answer["message"], answer["kind"], strict=True):
+                columns = (answer[name] for name in ("slot", "stopped", "message", "kind"))
+                for slot, stopped, message, kind in zip(*columns, strict=True):
                     _raise_told({"message": str(message), "kind": str(kind)})
+                    if stopped:
+                        return
                     done = planned[str(slot)]
                     self._advance(done.items)
                     yield done
@@ -124,6 +131,7 @@ class _Worker:
 
     def __init__(self, make: Callable[[], Encoder], folder: str, expected: Identity, tries: int) -> None:
         self._folder = Path(folder)
+        self._stop = (self._folder / STOP).exists
         self._tries = tries
         self._trouble: dict[str, Any] = {}
         try:
@@ -134,7 +142,7 @@ class _Worker:
                     f"the encoder of a worker ({found.fingerprint}) is another one than that of the first "
                     f"({expected[0]}); give all machines of the cluster the same files and versions"
                 )
-            self._embedder = PartitionEmbedder(encoder, self._folder)
+            self._embedder = PartitionEmbedder(encoder, self._folder, stop=self._stop)
         except CommonscaleError as error:
             # Told by the first partition: Ray would try to start the actor again and again.
             self._trouble = _told(error)
@@ -143,16 +151,16 @@ class _Worker:
         """Embed a batch of one partition, and say which one, or what is wrong."""
         partition = Partition.loads(str(batch["partition"][0]))
         previous = str(batch["previous"][0])
-        answer = {"message": "", "kind": "", **self._trouble}
-        if not self._trouble:
+        answer = {"slot": partition.planned.slot, "stopped": self._stop(), "message": "", "kind": "", **self._trouble}
+        if not self._trouble and not answer["stopped"]:
             try:
                 marks = self._begin(partition.planned.part)
-                self._embedder.embed(partition, Path(previous) if previous else None)
+                answer["stopped"] = self._embedder.embed(partition, Path(previous) if previous else None) is None
                 for mark in marks:
                     mark.unlink(missing_ok=True)
             except CommonscaleError as error:
-                answer = _told(error)
-        return {name: np.array([value]) for name, value in {"slot": partition.planned.slot, **answer}.items()}
+                answer.update(_told(error))
+        return {name: np.array([value]) for name, value in answer.items()}
 
     def _begin(self, part: str) -> list[Path]:
         """Leave a mark for this try beside those of workers that died, and give all marks."""
@@ -213,6 +221,29 @@ def _cluster(settings: RaySettings) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _told_to_stop(stop: Callable[[], bool], flag: Path) -> Iterator[None]:
+    """Ask all the time whether to stop, and tell the workers by a file, which they see wherever they are."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_ASKED_EVERY):
+            if stop():
+                with suppress(OSError):  # it is asked again after each partition
+                    flag.touch()
+                return
+
+    thread = threading.Thread(target=watch, name="commonscale-stop", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        with suppress(OSError):  # else the next run removes it
+            flag.unlink()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from commonscale.core.errors import EncoderError, EncoderMismatchError, EncoderU
 from commonscale.core.questions import QuestionBank
 from commonscale.demo import build_world
 from commonscale.embedding import Shards, ShardSource, embed_corpus, open_shards, ray_embed
+from commonscale.embedding.embedder import SLICE
+from commonscale.embedding.output import STOP
 from demo_folder import ENCODER, write_world
 from embedding_world import everything, noting_encoder, write_corpus
 
@@ -128,6 +131,32 @@ def test_what_is_missing_is_done_and_errors_of_workers_are_ours(tmp_path: Path) 
     with pytest.raises(EncoderUnavailableError, match="the key is not valid"):
         embed_corpus(corpus, two, quick_encoder(trouble="the key is not valid"), workers=2, num_cpus=1)
     assert ray.is_initialized(), "a cluster of somebody else is left running"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_workers_that_are_to_stop_end_after_the_batches_in_hand(tmp_path: Path) -> None:
+    corpus, out, log = write_corpus(tmp_path / "corpus", 0, 60), tmp_path / "out", tmp_path / "log"
+
+    def make() -> Any:
+        from embedding_world import noting_encoder
+
+        def note(names: list[str]) -> None:
+            with log.open("a") as stream:
+                stream.writelines(f"{name}\n" for name in names)
+            for _ in range(3000):  # until the command has told of it: a minute at most
+                if (out / STOP).exists():
+                    return
+                threading.Event().wait(0.02)
+
+        return noting_encoder(note, batch_size=2)
+
+    result = embed_corpus(
+        corpus, out, make, partition_size=100, workers=1, ray_address="local", num_cpus=1, stop=log.exists
+    )
+    assert (result.complete, result.written) == (False, 0)
+    assert len(log.read_text().splitlines()) == SLICE * 2, "no more than the encoder had in hand"
+    assert sorted(path.name for path in out.iterdir()) == ["embedding.json", "embedding.lock"]
+    assert embed_corpus(corpus, out, noting_encoder()).counts == {"text": 60}
 
 
 @pytest.mark.usefixtures("cluster")
