@@ -138,6 +138,30 @@ def test_every_row_names_a_module_that_loads(family):
     assert family.model_types or family.names or family.files
 
 
+def test_a_setting_that_is_mistyped(clip_folder):
+    with pytest.raises(
+        InvalidInputError, match=r"batchsize: no settings of the family CLIP.*mean batch_size\?"
+    ):
+        load_encoder(clip_folder, batchsize=3)
+
+
+def test_a_hub_out_of_reach_is_asked_once(monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    asked = []
+
+    def hf_hub_download(name, file, *, local_files_only, **hub):
+        asked.append((file, local_files_only))
+        raise LocalEntryNotFoundError("no connection")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
+    with pytest.raises(EncoderError, match=r"(?s)Cannot load config.json of 'nobody/nothing'.*HF_HUB_OFFLINE=1"):
+        load_encoder("nobody/nothing")
+    assert asked[0] == ("config.json", False)
+    assert all(local for _, local in asked[1:])
+
+
 def test_family_by_name(clip_folder):
     assert type(load_encoder(clip_folder, family="clip")).__name__ == "CLIPEncoder"
     with pytest.raises(InvalidInputError, match=r"family must be one of CLIP, .*, got 'KLIP'"):

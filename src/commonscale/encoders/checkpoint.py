@@ -174,8 +174,9 @@ def explained(name: str, part: str) -> Iterator[None]:
         ) from error
     except (*damaged, *named) as error:
         raise EncoderError(
-            f"Cannot load {part} of {name!r}: {error}\nA hub id needs a connection or a copy in the cache; a "
-            "folder must hold what save_pretrained() of the model and of its processor wrote."
+            f"Cannot load {part} of {name!r}: {error}\nA hub id needs a connection or a copy in the cache "
+            "(local_files_only=True or HF_HUB_OFFLINE=1 does not wait for a connection); a folder must hold what "
+            "save_pretrained() of the model and of its processor wrote."
         ) from error
 
 

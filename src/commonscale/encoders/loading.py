@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from commonscale.encoders.families import Family
 from commonscale.encoders.images import ImageOptions
 from commonscale.encoders.options import EncodingOptions, check_flag, check_whole
 from commonscale.encoders.request import LoadRequest
-from commonscale.encoders.resolving import asked_for, family_of, locate
+from commonscale.encoders.resolving import asked_for, family_of, locate, within_reach
 
 
 def load_encoder(
@@ -96,6 +97,7 @@ def load_encoder(
     )
     if folder is not None:
         request.refuse("revision", why="it lies on this machine, and a revision is one of the hub's")
+    request = within_reach(request)
     chosen = family_of(request) if family is None else asked_for(family, request)
     _check_settings(chosen, settings)
     encoder: BatchedEncoder = chosen.loader()(request)
@@ -106,4 +108,8 @@ def _check_settings(family: Family, settings: dict[str, Any]) -> None:
     unknown = sorted(set(settings) - set(family.settings))
     if unknown:
         own = f"besides the general ones it has {', '.join(family.settings)}" if family.settings else "it has none"
-        raise InvalidInputError(f"{', '.join(unknown)}: no settings of the family {family.name}; {own} of its own")
+        close = difflib.get_close_matches(unknown[0], [*load_encoder.__kwdefaults__, *family.settings], 1)
+        hint = f". Did you mean {close[0]}?" if close else ""
+        raise InvalidInputError(
+            f"{', '.join(unknown)}: no settings of the family {family.name}; {own} of its own{hint}"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from commonscale.core.errors import EncoderError, InvalidInputError
@@ -32,7 +33,7 @@ def locate(name_or_path: str | Path) -> tuple[str, Path | None]:
     path = on_disk(name_or_path) if name_or_path != "" else None  # Path("") would be the current folder
     if path is not None:
         return str(path), path
-    named = isinstance(name_or_path, str) and any(family.has_name(name_or_path) for family in FAMILIES)
+    named = isinstance(name_or_path, str) and _is_named(name_or_path)
     if not named and (isinstance(name_or_path, Path) or not _could_be_on_hub(name_or_path)):
         raise InvalidInputError(
             f"There is no folder {_short(name_or_path)!r}, and it is not a hub id such as "
@@ -40,6 +41,10 @@ def locate(name_or_path: str | Path) -> tuple[str, Path | None]:
             f"{close_to(str(name_or_path))}{known()}"
         )
     return str(name_or_path), None
+
+
+def _is_named(name: str) -> bool:
+    return any(family.has_name(name) for family in FAMILIES)
 
 
 def _could_be_on_hub(name: str) -> bool:
@@ -68,6 +73,20 @@ def asked_for(name: str, request: LoadRequest) -> Family:
         f"{request.name!r} holds a model of type {said!r}, and the family {family.name} serves {', '.join(served)}; "
         f"{advice}"
     )
+
+
+def within_reach(request: LoadRequest) -> LoadRequest:
+    """Keep to local files from now on if the hub cannot be reached: every file asked for would be tried for 20 s."""
+    if request.folder is not None or request.local_files_only or _is_named(request.name):
+        return request
+    errors = require("huggingface_hub.errors", "encoders")
+    try:
+        require("huggingface_hub", "encoders").hf_hub_download(request.name, "config.json", **request.hub)
+    except errors.LocalEntryNotFoundError:
+        return replace(request, local_files_only=True)
+    except (errors.HfHubHTTPError, OSError, ValueError):
+        return request  # the hub answered
+    return request
 
 
 def family_of(request: LoadRequest) -> Family:
@@ -140,10 +159,9 @@ def _holds(request: LoadRequest, pattern: str) -> bool:
         return request.folder.match(pattern)
     if _WILDCARDS & set(pattern):
         return False
-    hub = require("huggingface_hub", "encoders")
     try:
-        hub.hf_hub_download(request.name, pattern, **request.hub)
-    except (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError, ValueError):
+        require("huggingface_hub", "encoders").hf_hub_download(request.name, pattern, **request.hub)
+    except (require("huggingface_hub.errors", "encoders").HfHubHTTPError, OSError, ValueError):
         # Not there, or the hub is not; if it matters, reading config.json says so.
         return False
     return True
