@@ -139,9 +139,7 @@ def test_every_row_names_a_module_that_loads(family):
 
 
 def test_a_setting_that_is_mistyped(clip_folder):
-    with pytest.raises(
-        InvalidInputError, match=r"batchsize: no settings of the family CLIP.*mean batch_size\?"
-    ):
+    with pytest.raises(InvalidInputError, match=r"batchsize: no settings of the family CLIP.*mean batch_size\?"):
         load_encoder(clip_folder, batchsize=3)
 
 

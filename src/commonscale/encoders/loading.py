@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,9 @@ def _check_settings(family: Family, settings: dict[str, Any]) -> None:
     unknown = sorted(set(settings) - set(family.settings))
     if unknown:
         own = f"besides the general ones it has {', '.join(family.settings)}" if family.settings else "it has none"
-        close = difflib.get_close_matches(unknown[0], [*load_encoder.__kwdefaults__, *family.settings], 1)
+        close = difflib.get_close_matches(
+            unknown[0], [*inspect.signature(load_encoder).parameters, *family.settings], 1
+        )
         hint = f". Did you mean {close[0]}?" if close else ""
         raise InvalidInputError(
             f"{', '.join(unknown)}: no settings of the family {family.name}; {own} of its own{hint}"
