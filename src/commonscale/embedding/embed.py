@@ -115,6 +115,7 @@ def embed_corpus(
     ray = None
     if workers != 1 or ray_address is not None:
         ray = RaySettings(workers, ray_address or "local", num_cpus, num_gpus)
+        require("ray", "ray")
     # Nothing is looked at before the folder is ours: another run could change it meanwhile.
     with OutputFolder(target) as folder:
         recorded = read_manifest(target) if has_shards(target) else None
@@ -138,6 +139,7 @@ def _run(
     retry_failed: bool,
 ) -> EmbedResult:
     identity = execution.identity()
+    bar.set_description("Embedding")
     _check_encoder(folder.path, recorded, choice.name, identity)
     plan = corpus.plan(identity.fingerprint)
     name = choice.name or (recorded.encoder_name if recorded else None)
@@ -210,5 +212,5 @@ def _execution(
 
 @contextmanager
 def _bar(shown: bool) -> Iterator[Any]:
-    with require("tqdm", "encoders").tqdm(total=0, unit="item", desc="Embedding", disable=not shown) as bar:
+    with require("tqdm", "encoders").tqdm(total=0, unit="item", desc="Loading the encoder", disable=not shown) as bar:
         yield bar

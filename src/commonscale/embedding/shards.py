@@ -145,7 +145,7 @@ def open_shards(folder: str | os.PathLike[str], *, partial: bool = False) -> Sha
         raise InvalidInputError(
             f"{os.fspath(folder)}: the embedding is not finished: {len(shards.missing)} of "
             f"{len(shards.manifest.parts)} parts are missing, the first is {shards.missing[0]}; run the same embed "
-            f"command again, or read what is there with open_shards(..., partial=True)"
+            f"command again. (In Python, open_shards(..., partial=True) reads what is there.)"
         )
     _ = shards.headers  # damage is better found now than half-way through loading
     return shards
