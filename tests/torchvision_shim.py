@@ -19,6 +19,7 @@ _declared: list[Any] = []  # torch drops the operators of a library that nobody 
 def make_torchvision_importable() -> bool:
     """Declare the operators that are missing, and say whether any were."""
     import torch
+    from torch import library as operators
 
     spec = find_spec("torchvision")
     if spec is None or spec.origin is None or _declared:
@@ -30,7 +31,7 @@ def make_torchvision_importable() -> bool:
             return False
     except OSError:
         source = (folder / "_meta_registrations.py").read_text(encoding="utf-8")
-        library = torch.library.Library("torchvision", "DEF")
+        library = operators.Library("torchvision", "DEF")
         for operator in re.findall(r'register_fake\("torchvision::(\w+)"\)', source):
             library.define(operator + _SIGNATURE)
         _declared.append(library)

@@ -98,8 +98,11 @@ def load_encoder(
     )
     if folder is not None:
         request.refuse("revision", why="it lies on this machine, and a revision is one of the hub's")
-    request = within_reach(request)
-    chosen = family_of(request) if family is None else asked_for(family, request)
+    if family is None:
+        request = within_reach(request)
+        chosen = family_of(request)
+    else:
+        chosen = asked_for(family, request)
     _check_settings(chosen, settings)
     encoder: BatchedEncoder = chosen.loader()(request)
     return encoder
