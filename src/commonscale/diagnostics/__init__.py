@@ -1,0 +1,1 @@
+"""The gap between modalities in numbers, pictures and words."""
