@@ -9,6 +9,7 @@
     ├── CalibrationMismatchError (ValueError)   calibrated for another encoder or dimension
     ├── EncoderMismatchError (ValueError)       vectors of one encoder meet an index made by another
     ├── FileFormatError (ValueError)            a file is damaged, foreign or from a newer version
+    ├── MissingDataError (FileNotFoundError)    a file of a published data set is not there, and where to get it
     ├── StorageError (OSError)                  a folder cannot be written to: it is full, or closed
     ├── IndexConflictError (RuntimeError)       somebody else writes to, or has changed, the index on disk
     ├── EncoderError (RuntimeError)             a model cannot be loaded, or gave vectors that cannot be used
@@ -18,6 +19,7 @@
     ├── ImageError (ValueError)                 one picture cannot be read, is refused or is too large
     └── SourceError (RuntimeError)              a store or retriever broke the contract of a source
         ├── SourceUnavailableError              a store cannot be reached, or does not answer in time
+        ├── UnreadableVectorsError              a store does not give back the vectors that it holds
         └── StoreCheckError                     a store's numbers are not what they are taken for
 
     CommonscaleWarning (UserWarning)
@@ -26,6 +28,8 @@
     ├── TruncationWarning                       texts were cut at the encoder's limit, with a count
     ├── SkippedImageWarning                     pictures that could not be read were left out, with reasons
     ├── CacheWarning                            vectors could not be kept in a cache
+    ├── MethodFallbackWarning                   calibrated with another method, since vectors cannot be read
+    ├── StaleCalibrationWarning                 documents are found that the calibration does not know
     └── MissingModalityWarning                  a modality whose store failed is missing from a ranking
 
 Each message says what was given, what was needed and what to do.
@@ -82,6 +86,10 @@ class FileFormatError(CommonscaleError, ValueError):
     """A file is damaged, is not what its name says, or was written by a newer version."""
 
 
+class MissingDataError(CommonscaleError, FileNotFoundError):
+    """A file of a published data set is not in the folder; the message says where it is published."""
+
+
 class StorageError(CommonscaleError, OSError):
     """A folder cannot be written to: its disk is full, or writing is not allowed."""
 
@@ -133,6 +141,10 @@ class SourceUnavailableError(SourceError):
     """A store cannot be reached or does not answer in time; the cause is what its client raised."""
 
 
+class UnreadableVectorsError(SourceError):
+    """A store or retriever does not give back the vectors that it holds, which a method needs."""
+
+
 class StoreCheckError(SourceError):
     """The check before the first search found that a store's rankings would be silently wrong."""
 
@@ -159,6 +171,14 @@ class SkippedImageWarning(CommonscaleWarning):
 
 class CacheWarning(CommonscaleWarning):
     """New vectors could not be kept in a cache; they were given nevertheless."""
+
+
+class MethodFallbackWarning(CommonscaleWarning):
+    """The method asked for needs vectors that a store does not give; a simpler one was used."""
+
+
+class StaleCalibrationWarning(CommonscaleWarning):
+    """Documents were found that came after the calibration, which knows nothing of them."""
 
 
 class MissingModalityWarning(CommonscaleWarning):
