@@ -12,7 +12,7 @@ from store_suite.corpus import Item
 
 BEHAVIOURS = (
     "ranking", "filters", "rare", "batch", "async", "reopen", "threads", "delete", "add", "images", "empty", "absent",
-    "verify",
+    "verify", "scan",
 )  # fmt: skip
 
 

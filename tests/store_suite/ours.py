@@ -49,6 +49,11 @@ class Ours:
         retriever.calibrate(list(QUESTIONS))
         return retriever
 
+    def sources(self, **settings: Any) -> dict[str, Any]:
+        """The sources that a retriever searches, by modality."""
+        retriever = self.retriever(**settings)
+        return dict(retriever._wired().sources if self.kind.framework == "langchain" else retriever._sources)
+
     def ask(self, retriever: Any, question: str) -> Pairs:
         """Retrieve for one question."""
         if self.kind.framework == "langchain":

@@ -124,6 +124,7 @@ class SiftingSource(SourceAround, ABC):
         """Wrap the source of a modality."""
         super().__init__(source)
         self._called = f"the source of modality {modality!r}"
+        self._sifted = modality
 
     @abstractmethod
     def sift(self, found: Candidates, k: int) -> Candidates:

@@ -11,10 +11,11 @@ import numpy as np
 from commonscale.core.cosines import Converter, cosines_with, to_cosine
 from commonscale.core.dense import nearest, unit_rows
 from commonscale.core.extras import require
+from commonscale.core.faiss_pages import stored_rows
 from commonscale.core.faiss_search import looks_at_a_part, restricted
 from commonscale.core.faiss_stamp import IndexStamp
 from commonscale.core.faiss_vectors import Rows, block_of, hits_of, metric_kind, norms_within
-from commonscale.core.probing import computed_probes, faiss_probes, no_probes
+from commonscale.core.probing import computed_probes, faiss_probes, is_lossy, no_probes
 from commonscale.core.types import Floats, Probe, Vector
 
 UNIT_TOLERANCE = 1e-5
@@ -134,6 +135,17 @@ class FaissCosines:
         scores, rows = self._native.search(questions, min(k, size))
         kind = self.score_kind or metric_kind(self.index)
         return [_sorted(row_scores, row_ids, kind) for row_scores, row_ids in zip(scores, rows, strict=True)]
+
+    @property
+    def lossy(self) -> bool:
+        """Whether the index keeps less of its vectors than it was given, so that those it gives are decoded."""
+        return is_lossy(self.index)
+
+    def stored(self, rows: Rows) -> Vector:
+        """Give the vectors (n, d) of rows that are searched, up to their norms; raises as ``stored_rows``."""
+        if self._copy is None:
+            return stored_rows(self.index, rows)
+        return self._copy[rows if self.rows is None else np.searchsorted(self.rows, rows)]
 
     def probe(self, questions: Vector, k: int, names: Callable[[Sequence[int]], Sequence[str]]) -> list[Probe]:
         """Search as ``top`` does, and show the index's own numbers beside its vectors.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from commonscale.core.calibration import Provenance
 from commonscale.core.dense import nearest
 from commonscale.core.errors import InvalidInputError
+from commonscale.core.pages import PAGE, Page, check_size, picked
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.types import Candidates, Modality, Probe, Question, Vector
 from commonscale.embedding.records import ShardBatch
@@ -86,6 +87,20 @@ class ShardSource:
             Probe(c.ids, c.cosines, np.stack([stored[key] for key in c.ids]) if c.ids else empty, "cosine")
             for c in found
         ]
+
+    def scan(self, size: int = PAGE) -> Iterator[Page]:
+        """Yield the ids and unit vectors of all documents, ``size`` at a time, in the order of the shards.
+
+        Raises:
+            InvalidInputError: if ``size`` is no number of at least 1.
+            FileFormatError: if a part is damaged.
+        """
+        for batch in self.shards.batches(check_size(size), self.modality):
+            yield list(batch.ids), batch.vectors
+
+    def vectors_of(self, ids: Sequence[str]) -> Vector:
+        """Give the unit vectors (n, d) of documents, in one pass over the shards; raises as ``picked``."""
+        return picked(self.scan(_ROWS), ids, "this folder of shards")
 
 
 class _Best:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from commonscale.core.calibration import Provenance
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
+from commonscale.core.pages import PAGE, Page, check_size
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.types import Candidates, Modality, Question, Vector
 from commonscale.index.document import Document, checked
@@ -186,6 +187,33 @@ class MemoryIndex:
                 at = [place for place, key in enumerate(ids) if self._documents[key].modality == modality]
                 found[at] = shard.vectors([ids[place] for place in at])
             return found
+
+    def scan(self, modality: Modality, size: int = PAGE) -> Iterator[Page]:
+        """Yield the ids and stored unit vectors of one modality's documents, in order of insertion.
+
+        Changes may go on meanwhile: what is deleted before its page comes is left out, what is added is not seen.
+
+        Args:
+            modality: which one.
+            size: most documents of a page.
+
+        Raises:
+            InvalidInputError: if ``size`` is no number of at least 1.
+        """
+        step = check_size(size)
+        with self._lock.reading():
+            shard = self._shards.get(modality)
+            known = [] if shard is None else list(shard.ids)
+        return self._pages(modality, known, step)
+
+    def _pages(self, modality: Modality, known: list[str], size: int) -> Iterator[Page]:
+        for start in range(0, len(known), size):
+            with self._lock.reading():
+                documents = self._documents
+                ids = [i for i in known[start : start + size] if i in documents and documents[i].modality == modality]
+                vectors = self._shards[modality].vectors(ids)
+            if ids:
+                yield ids, vectors
 
     def _check_writable(self) -> None:
         if self.read_only:

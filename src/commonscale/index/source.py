@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from commonscale.core.types import Candidates, Modality, Probe, Question
+from commonscale.core.pages import PAGE, Page
+from commonscale.core.types import Candidates, Modality, Probe, Question, Vector
 
 if TYPE_CHECKING:
+    from commonscale.index.document import Document
     from commonscale.index.memory import MemoryIndex
 
 
@@ -39,3 +41,15 @@ class IndexSource:
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Find the ``k`` documents closest to each question, in one FAISS call (see ``MemoryIndex.search``)."""
         return self.index.search(questions, self.modality, k)
+
+    def scan(self, size: int = PAGE) -> Iterator[Page]:
+        """Yield the ids and unit vectors of all documents, ``size`` at a time (see ``MemoryIndex.scan``)."""
+        return self.index.scan(self.modality, size)
+
+    def vectors_of(self, ids: Sequence[str]) -> Vector:
+        """Give the unit vectors (n, d) of documents; raises ``InvalidInputError`` if one is not in the index."""
+        return self.index.vectors(ids)
+
+    def payloads_of(self, ids: Sequence[str]) -> list[Document | None]:
+        """Give the documents of ids, None for one that is not there any more."""
+        return [self.index.get(key) for key in ids]

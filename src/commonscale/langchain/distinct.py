@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from commonscale.core.around import SiftingSource
+from commonscale.core.errors import UnreadableVectorsError
+from commonscale.core.pages import PAGE, Page, picked
+from commonscale.core.scanning import scan
 from commonscale.core.treatments import first_of_each
-from commonscale.core.types import Candidates
+from commonscale.core.types import Candidates, Vector
 
 
 class DistinctSource(SiftingSource):
@@ -25,3 +31,25 @@ class DistinctSource(SiftingSource):
             found.cosines[np.array(places, dtype=np.intp)],
             None if payloads is None else [payloads[place] for place in places],
         )
+
+    def scan(self, size: int = PAGE) -> Iterator[Page]:
+        """Yield ids and vectors, where every id stands for one document.
+
+        Raises:
+            UnreadableVectorsError: if the source's vectors cannot be read; or if an id stands for several documents,
+                of which each question has a best one of its own.
+        """
+        seen: set[str] = set()
+        for ids, vectors in scan(self._source, self._sifted, size):
+            twice = next((one for one, times in Counter(ids).items() if times > 1 or one in seen), None)
+            if twice is not None:
+                raise UnreadableVectorsError(
+                    f"in {self._called} the id {twice!r} stands for several documents, so it has no one vector; leave "
+                    f"id_key= out, or use a method that needs no vectors (method='standardized')"
+                )
+            seen.update(ids)
+            yield ids, vectors
+
+    def vectors_of(self, ids: Sequence[str]) -> Vector:
+        """Give the vectors (n, d) of documents; raises as ``scan`` and ``picked``."""
+        return picked(self.scan(), ids, self._called)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,10 +11,12 @@ from langchain_core.documents import Document
 
 from commonscale.core.errors import SourceError
 from commonscale.core.faiss_cosines import FaissCosines
+from commonscale.core.faiss_pages import row_pages
 from commonscale.core.faiss_vectors import Rows
+from commonscale.core.pages import PAGE, Page, check_size, picked
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.sameness import LastItems, begins_with
-from commonscale.core.types import Candidates, Probe, Question
+from commonscale.core.types import Candidates, Probe, Question, Vector
 from commonscale.langchain.view import View
 
 
@@ -75,6 +77,28 @@ class FaissStoreSource:
     def needs_check(self) -> bool:
         """Whether a score kind was named; if not, metric and norms of the index are looked at anyway."""
         return self.view.score_kind is not None
+
+    @property
+    def lossy_vectors(self) -> bool:
+        """Whether the index compresses vectors, so that those it gives are decoded."""
+        return self._current().cosines.lossy
+
+    def scan(self, size: int = PAGE) -> Iterator[Page]:
+        """Yield ids and vectors of all rows that are searched, ``size`` at a time; raises as ``stored_rows``."""
+        step, snapshot = check_size(size), self._current()
+        for rows in row_pages(snapshot.cosines, step):
+            yield self._ids(snapshot, rows.tolist()), snapshot.cosines.stored(rows)
+
+    def vectors_of(self, ids: Sequence[str]) -> Vector:
+        """Give the vectors (n, d) of documents; raises as ``scan`` and ``picked``."""
+        return picked(self.scan(), ids, "this FAISS store")
+
+    def _ids(self, snapshot: _Snapshot, rows: list[int]) -> list[str]:
+        names, docstore = snapshot.names, snapshot.docstore
+        if self.view.id_key is None and all(row in names for row in rows):
+            return [names[row] for row in rows]
+        documents = [_document(docstore, names, row) for row in rows]
+        return [self.view.id_of(document, document.id) for document in documents]
 
     def _candidates(self, snapshot: _Snapshot, rows: list[int], cosines: Any) -> Candidates:
         names, docstore = snapshot.names, snapshot.docstore

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from langchain_core.documents import Document
 
 from commonscale.core.dense import nearest, unit_rows
 from commonscale.core.errors import InvalidInputError
+from commonscale.core.pages import PAGE, Page, check_size, in_order, matrix_pages
 from commonscale.core.probing import computed_probes, no_probes
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.types import Candidates, Probe, Question, Vector
@@ -71,6 +72,16 @@ class InMemorySource:
             return no_probes(questions)
         rows = question_rows(questions, self.view.modality, snapshot.matrix.shape[1])
         return computed_probes(snapshot.matrix, snapshot.searched, snapshot.ids, rows, k)
+
+    def scan(self, size: int = PAGE) -> Iterator[Page]:
+        """Yield ids and unit vectors of all that is searched, ``size`` at a time, as it is at the beginning."""
+        snapshot = self._current()
+        return matrix_pages(snapshot.ids, snapshot.matrix, check_size(size))
+
+    def vectors_of(self, ids: Sequence[str]) -> Vector:
+        """Give the unit vectors (n, d) of documents that are searched; raises as ``in_order``."""
+        snapshot = self._current()
+        return in_order(dict(zip(snapshot.ids, snapshot.matrix, strict=True)), ids, "this InMemoryVectorStore")
 
     def _current(self) -> _Snapshot:
         records = list(self.store.store.values())

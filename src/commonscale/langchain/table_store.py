@@ -55,4 +55,5 @@ def table_source(
         remote=remote,
         after=watch,
         store_name=type(store).__name__,
+        own_ids=view.id_key is None,
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from langchain_core.documents import Document
 
 from commonscale.core.around import SiftingSource
-from commonscale.core.types import Candidates, Source
+from commonscale.core.errors import UnreadableVectorsError
+from commonscale.core.pages import PAGE, Page, picked
+from commonscale.core.scanning import scan
+from commonscale.core.types import Candidates, Source, Vector
 from commonscale.langchain.documents import as_document
 from commonscale.langchain.view import View, equality_test
 
@@ -46,3 +49,34 @@ class WrappedSource(SiftingSource):
         kept = [i for i, document in enumerate(documents) if all(test(document) for test in self._tests)][:k]
         rows = np.array(kept, dtype=np.intp)
         return Candidates([ids[i] for i in kept], found.cosines[rows], [documents[i] for i in kept])
+
+    def scan(self, size: int = PAGE) -> Iterator[Page]:
+        """Yield ids and vectors of the source's own ``scan``, as far as they pass the filters.
+
+        Raises:
+            UnreadableVectorsError: if the source has none; or if documents are filtered or named by what they hold,
+                and it has no ``payloads_of(ids)`` to give them.
+        """
+        looks = bool(self._tests) or self.view.id_key is not None
+        payloads_of = getattr(self._source, "payloads_of", None)
+        if looks and payloads_of is None and hasattr(self._source, "scan"):
+            raise UnreadableVectorsError(
+                f"the {self.store_name} of modality {self.view.modality!r} gives vectors without documents, so they "
+                f"cannot be filtered or named by id_key=; give it a method payloads_of(ids), or leave these out"
+            )
+        for ids, vectors in scan(self._source, self.view.modality, size):
+            if not looks or payloads_of is None:
+                yield ids, vectors
+                continue
+            payloads = payloads_of(ids)
+            documents = [as_document(p, i, self.view.modality) for p, i in zip(payloads, ids, strict=True)]
+            own = [i for i, document in enumerate(documents) if all(test(document) for test in self._tests)]
+            if own:
+                yield [self.view.id_of(documents[i], ids[i]) for i in own], vectors[own]
+
+    def vectors_of(self, ids: Sequence[str]) -> Vector:
+        """Give the vectors (n, d) of documents; raises as ``scan`` and ``picked``."""
+        if not self._tests and self.view.id_key is None and hasattr(self._source, "vectors_of"):
+            vectors: Vector = self._source.vectors_of(ids)
+            return vectors
+        return picked(self.scan(), ids, f"the {self.store_name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from llama_index.core.schema import BaseNode
 from commonscale.core.around import SiftingSource
 from commonscale.core.calibration import Provenance
 from commonscale.core.errors import InvalidInputError, SourceError
+from commonscale.core.pages import PAGE, Page
+from commonscale.core.scanning import scan
 from commonscale.core.types import Candidates, Hit, Modality, Source
 from commonscale.llama_index.modality import modality_of
 from commonscale.llama_index.sources import StoreRequest, node_from_document
@@ -45,6 +47,21 @@ class CoreSource(SiftingSource):
         return Candidates(
             [found.ids[i] for i in own], found.cosines[np.array(own, dtype=np.intp)], [held[i] for i in own]
         )
+
+    def scan(self, size: int = PAGE) -> Iterator[Page]:
+        """Yield the ids and vectors of the source's own ``scan``, of this modality only.
+
+        Raises:
+            UnreadableVectorsError: if the source has none.
+            SourceError: if it holds several modalities, and there is no catalog to tell them by.
+        """
+        for ids, vectors in scan(self._source, self._request.modality, size):
+            own = list(range(len(ids)))
+            if self._request.mixed:
+                held = self._held([(one, None) for one in ids])
+                own = [place for place in own if self._modality(held[place]) == self._request.modality]
+            if own:
+                yield [ids[place] for place in own], vectors[own]
 
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Give the nodes of hits: their payloads (nodes or ``Document``s), or what the catalog has."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,12 @@ from commonscale.core.calibration import Provenance
 from commonscale.core.errors import SourceError
 from commonscale.core.extras import require
 from commonscale.core.faiss_cosines import FaissCosines
+from commonscale.core.faiss_pages import row_pages
 from commonscale.core.faiss_vectors import Rows
+from commonscale.core.pages import PAGE, Page, check_size, picked
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.sameness import LastItems, begins_with
-from commonscale.core.types import Candidates, Hit, Probe, Question
+from commonscale.core.types import Candidates, Hit, Probe, Question, Vector
 from commonscale.llama_index.catalog import NodeCatalog, nodes_of
 from commonscale.llama_index.modality import modality_of
 from commonscale.llama_index.sources import StoreRequest, kind_name
@@ -89,6 +91,21 @@ class FaissSource:
     def needs_check(self) -> bool:
         """Whether a score kind was named; if not, metric and norms of the index are looked at anyway."""
         return self._request.score_kind is not None
+
+    @property
+    def lossy_vectors(self) -> bool:
+        """Whether the index compresses vectors, so that those it gives are decoded."""
+        return self._current().lossy
+
+    def scan(self, size: int = PAGE) -> Iterator[Page]:
+        """Yield node ids and vectors of all rows that are searched, ``size`` at a time; raises as ``stored_rows``."""
+        step, current = check_size(size), self._current()
+        for rows in row_pages(current, step):
+            yield self._catalog.resolve(self._store_ids(rows.tolist()))[0], current.stored(rows)
+
+    def vectors_of(self, ids: Sequence[str]) -> Vector:
+        """Give the vectors (n, d) of nodes; raises as ``scan`` and ``picked``."""
+        return picked(self.scan(), ids, f"the {type(self._store).__name__}")
 
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Give the nodes of hits."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,10 @@ from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 from commonscale.core.calibration import Provenance
 from commonscale.core.dense import nearest, unit_rows
 from commonscale.core.errors import InvalidInputError
+from commonscale.core.pages import PAGE, Page, check_size, in_order, matrix_pages
 from commonscale.core.probing import computed_probes, no_probes
 from commonscale.core.question_vectors import question_rows
-from commonscale.core.types import Candidates, Hit, Modality, Probe, Question
+from commonscale.core.types import Candidates, Hit, Modality, Probe, Question, Vector
 from commonscale.llama_index.catalog import NodeCatalog, nodes_of
 from commonscale.llama_index.modality import modality_of, modality_of_metadata
 from commonscale.llama_index.sources import StoreRequest
@@ -95,6 +96,16 @@ class SimpleSource:
             return no_probes(questions)
         rows = question_rows(questions, self._request.modality, content.matrix.shape[1])
         return computed_probes(content.matrix, content.searched, content.node_ids, rows, k)
+
+    def scan(self, size: int = PAGE) -> Iterator[Page]:
+        """Yield node ids and unit vectors of all that is searched, ``size`` at a time, as it is at the beginning."""
+        content = self._content()
+        return matrix_pages(content.node_ids, content.matrix, check_size(size))
+
+    def vectors_of(self, ids: Sequence[str]) -> Vector:
+        """Give the unit vectors (n, d) of nodes that are searched; raises as ``in_order``."""
+        content = self._content()
+        return in_order(dict(zip(content.node_ids, content.matrix, strict=True)), ids, "this SimpleVectorStore")
 
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Give the nodes of hits."""

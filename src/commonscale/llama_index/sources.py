@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -13,7 +13,8 @@ from llama_index.core.vector_stores.types import MetadataFilters
 from commonscale.core.calibration import Provenance
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import InvalidInputError
-from commonscale.core.types import IMAGE, Candidates, Hit, Modality, Probe, Question, Source
+from commonscale.core.pages import PAGE, Page
+from commonscale.core.types import IMAGE, Candidates, Hit, Modality, Probe, Question, Source, Vector
 from commonscale.llama_index.catalog import NodeCatalog
 from commonscale.llama_index.conditions import pruned
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY
@@ -120,6 +121,14 @@ class EmbeddedSource:
     def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
         """Show the cosines beside the stored vectors, for verifying on demand."""
         return self._source.probe(questions, k)
+
+    def scan(self, size: int = PAGE) -> Iterator[Page]:
+        """Yield the ids and unit vectors of all documents of the modality, ``size`` at a time."""
+        return self._source.scan(size)
+
+    def vectors_of(self, ids: Sequence[str]) -> Vector:
+        """Give the unit vectors (n, d) of documents."""
+        return self._source.vectors_of(ids)
 
     def nodes(self, hits: Sequence[Hit]) -> list[BaseNode]:
         """Turn documents into nodes."""

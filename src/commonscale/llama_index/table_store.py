@@ -49,6 +49,7 @@ class NodeTableSource(TableSource):
             remote=remote,
             after=watch_of(store, request),
             store_name=type(store).__name__,
+            own_ids=node_id is None,
         )
         self._node = node
 

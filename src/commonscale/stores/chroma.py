@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +12,13 @@ from commonscale.core.types import Floats, Vector
 from commonscale.stores.chroma_records import (
     Hits,
     Space,
+    cut,
     found_of,
     listed,
     records_of,
     refuse_null,
     space_of,
+    stored,
     vectors_of,
     watched,
 )
@@ -145,6 +147,22 @@ class ChromaTable:
             return found
         number = self._number
         return [Found(one.ids, number(np.asarray(one.numbers)), one.payloads, one.vectors) for one in found]
+
+    def pages(self, size: int, with_payloads: bool) -> Iterator[Found]:
+        """Read all records that pass the filter, ``size`` at a time, by ids that are listed first.
+
+        By ids, since of ``limit`` and ``offset`` a deletion meanwhile would hide other records.
+        """
+        collection = self._open()
+        with watched(collection):
+            for ids in cut(listed(collection, self._where), size):
+                yield stored(collection, ids, with_payloads)
+
+    def by_id(self, ids: Sequence[str]) -> Found:
+        """Read the records with these ids, as far as they are there."""
+        collection = self._open()
+        with watched(collection):
+            return stored(collection, ids, with_payloads=False)
 
     def _known(self, collection: Any) -> Space:
         read = space_of(collection)

@@ -118,6 +118,26 @@ def vectors_of(collection: Any, ids: Sequence[str]) -> tuple[list[str], Floats]:
     return kept, np.concatenate(parts) if parts else np.empty((0, 0))
 
 
+def cut(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Cut ids into parts that Chroma takes in one call."""
+    step = min(size, _PAGE)
+    return (ids[start : start + step] for start in range(0, len(ids), step))
+
+
+def stored(collection: Any, ids: Sequence[str], with_payloads: bool) -> Found:
+    """Read vectors, and records if needed, by id; those that are gone are left out."""
+    kept: list[str] = []
+    vectors: list[Any] = []
+    payloads: list[Record] = []
+    include = ["embeddings", *(["documents", "metadatas"] if with_payloads else [])]
+    for answer in _pages(collection, ids, include):
+        kept += answer["ids"]
+        vectors += list(answer["embeddings"]) if answer["ids"] else []
+        if with_payloads:
+            payloads += [Record(*both) for both in zip(answer["documents"], answer["metadatas"], strict=True)]
+    return Found(kept, (), payloads, vectors)
+
+
 def records_of(
     collection: Any, hits: Sequence[Hits], with_vectors: bool, *, answer: Mapping[str, Any] | None = None
 ) -> Records:

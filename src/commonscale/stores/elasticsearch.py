@@ -12,6 +12,7 @@ from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.stores.conversations import PerLoop
 from commonscale.stores.search_api import MOST_HITS, SearchTable, VectorField
 from commonscale.stores.search_clauses import maximum_inner_product, plus_one
+from commonscale.stores.search_pages import KEPT
 
 _KINDS: Mapping[str, str | Converter] = MappingProxyType(
     {
@@ -115,6 +116,22 @@ class ElasticsearchTable(SearchTable):
         """Read it from ``fields``, where values are always in a list: here the numbers, or one list of them."""
         found = hit.get("fields", {}).get(field.name)
         return found[0] if found and isinstance(found[0], list) else found
+
+    def shown(self, field: VectorField, with_payloads: bool) -> Mapping[str, Any]:
+        """Ask for the vector by ``fields``, as every search does."""
+        return {"fields": [field.name], "_source": {"excludes": [field.name]} if with_payloads else False}
+
+    def beginning(self, body: dict[str, Any]) -> Callable[[Any], Any]:
+        """Begin to scroll."""
+        return lambda client: client.search(index=self._index, scroll=KEPT, body=body)
+
+    def following(self, place: str) -> Callable[[Any], Any]:
+        """Read the next page."""
+        return lambda client: client.scroll(scroll_id=place, scroll=KEPT)
+
+    def forgetting(self, place: str) -> Callable[[Any], Any]:
+        """End it."""
+        return lambda client: client.clear_scroll(scroll_id=place)
 
     def many(self, bodies: list[dict[str, Any]]) -> Callable[[Any], Any]:
         """Search by msearch, whose entries have a header of their own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,6 +149,36 @@ class LanceTable:
                 f"what the table has: {', '.join(_names(table.schema))}; a mixed store needs the metadata key that "
                 f"names the modality (modality_key=) there"
             ) from error
+
+    def pages(self, size: int, with_payloads: bool) -> Iterator[Found]:
+        """Read all rows that have a vector and pass the filter, batch by batch."""
+        table = self._opened()
+        if table is None:
+            return
+        self._length(table.schema)
+        yield from self._batches(table, table.search(), self._where, size, with_payloads)
+
+    def by_id(self, ids: Sequence[str]) -> Found:
+        """Read the rows with these ids, as far as they are there."""
+        table = self._opened()
+        if table is None:
+            return Found((), (), (), ())
+        self._length(table.schema)
+        where = within(column(self._id_column), ids)
+        parts = list(self._batches(table, table.search(), where, len(ids) or 1, with_payloads=False))
+        vectors = [vector for part in parts if part.vectors is not None for vector in part.vectors]
+        return Found([one for part in parts for one in part.ids], (), (), vectors)
+
+    def _batches(self, table: Any, query: Any, where: str | None, size: int, with_payloads: bool) -> Iterator[Found]:
+        condition = f"{column(self._vector)} IS NOT NULL" + (f" AND ({where})" if where else "")
+        query = query.where(condition)
+        if not with_payloads:
+            query = query.select([self._id_column, self._vector])
+        # Without a limit LanceDB gives ten rows to some queries; there are never more than this.
+        for batch in query.limit(max(1, table.count_rows())).to_batches(batch_size=size):
+            ids = [str(one) for one in batch[self._id_column].to_pylist()]
+            payloads = [Row(batch, place) for place in range(len(ids))] if with_payloads else []
+            yield Found(ids, (), payloads, self._matrix(batch))
 
     def _refuse_null(self, table: Any, found: set[str]) -> None:
         """Look for a null vector among the rows that should have been found, and were not."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from commonscale.core.threads import off_thread
 from commonscale.core.types import Vector
 from commonscale.stores.milvus_clients import is_local, serves_this_loop
+from commonscale.stores.milvus_pages import iterated
 from commonscale.stores.milvus_settings import KINDS, Condition, Settings, read_settings
 from commonscale.stores.table import Found
 
@@ -115,6 +116,39 @@ class MilvusTable:
         for start in range(0, len(rows), _BATCH):
             answers += await self._aclient.search(data=rows[start : start + _BATCH].tolist(), **arguments)
         return [self._found(hits, settings, with_vectors) for hits in answers]
+
+    def pages(self, size: int, with_payloads: bool) -> Iterator[Found]:
+        """Read all rows that pass the filter, by the client's iterator."""
+        settings = self._settings(renew=self._aged())
+        if settings is None:
+            return
+        fields = [*(settings.fields if with_payloads else [settings.primary]), self._vector_field]
+        for rows in iterated(self._client, size, self._reading(settings.condition, fields)):
+            yield self._stored(rows, settings, with_payloads)
+
+    def by_id(self, ids: Sequence[str]) -> Found:
+        """Read the rows with these ids, as far as they are there."""
+        settings = self._settings(renew=self._aged())
+        if settings is None or not ids:
+            return Found((), (), (), ())
+        numbers = settings.primary_type == "INT64"
+        known = [int(one) for one in ids] if numbers else list(ids)
+        asked = self._reading(f"{settings.primary} in {json.dumps(known)}", [settings.primary, self._vector_field])
+        return self._stored(self._client.query(**asked), settings, with_payloads=False)
+
+    def _reading(self, condition: str, fields: list[str]) -> dict[str, Any]:
+        asked = {
+            "collection_name": self._collection,
+            "filter": condition,
+            "output_fields": fields,
+            "partition_names": self._partitions,
+        }
+        return asked if self._timeout is None else {**asked, "timeout": self._timeout}
+
+    def _stored(self, rows: Sequence[Any], settings: Settings, with_payloads: bool) -> Found:
+        entries = [dict(row) for row in rows]
+        vectors = [entry.pop(self._vector_field, None) for entry in entries]
+        return Found([str(entry[settings.primary]) for entry in entries], (), entries if with_payloads else (), vectors)
 
     def _arguments(self, settings: Settings, k: int, with_vectors: bool) -> dict[str, Any]:
         arguments = {

@@ -26,6 +26,7 @@ class Settings(NamedTuple):
         dimension: length of the vectors.
         exact: whether the index computes with vectors as they are.
         primary: the field of ids.
+        primary_type: its type, ``"INT64"`` or ``"VARCHAR"``.
         fields: what is read beside a vector.
         condition: which rows may be found.
         described: all that Milvus says of the collection itself, without its index.
@@ -35,6 +36,7 @@ class Settings(NamedTuple):
     dimension: int
     exact: bool
     primary: str
+    primary_type: str
     fields: list[str]
     condition: str
     described: Mapping[str, Any]
@@ -61,11 +63,13 @@ def read_settings(client: Any, collection: str, vector_field: str, condition: Co
     metric, index = _index(client, collection, vector_field)
     others = [name for name, kind in kinds.items() if "VECTOR" not in kind]
     own = {name: bool(fields[name].get("nullable")) for name in others}
+    primary = next(name for name, one in fields.items() if one.get("is_primary"))
     return Settings(
         metric,
         int(field["params"]["dim"]),
         index in _EXACT,
-        next(name for name, one in fields.items() if one.get("is_primary")),
+        primary,
+        kinds[primary],
         [*others, "$meta"] if info.get("enable_dynamic_field") else others,
         condition if isinstance(condition, str) else condition(own),
         info,

@@ -9,6 +9,7 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.stores.conversations import PerLoop
 from commonscale.stores.opensearch_mapping import vector_field
 from commonscale.stores.search_api import SearchTable, VectorField
+from commonscale.stores.search_pages import KEPT
 
 
 class Reading(NamedTuple):
@@ -94,6 +95,24 @@ class OpenSearchTable(SearchTable):
         for part in field.name.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
         return found
+
+    def shown(self, field: VectorField, with_payloads: bool) -> Mapping[str, Any]:
+        """Ask for the vector within ``_source``."""
+        hidden = [name for name in self._reading.hidden if name != field.name]
+        return {"_source": {"excludes": hidden} if with_payloads else {"includes": [field.name]}}
+
+    def beginning(self, body: dict[str, Any]) -> Callable[[Any], Any]:
+        """Begin to scroll, where documents are routed to."""
+        parameters = {**self._parameters, "scroll": KEPT}
+        return lambda client: client.search(index=self._index, body=body, params=parameters)
+
+    def following(self, place: str) -> Callable[[Any], Any]:
+        """Read the next page."""
+        return lambda client: client.scroll(body={"scroll_id": place, "scroll": KEPT})
+
+    def forgetting(self, place: str) -> Callable[[Any], Any]:
+        """End it."""
+        return lambda client: client.clear_scroll(body={"scroll_id": [place]})
 
     def one(self, body: dict[str, Any]) -> Callable[[Any], Any]:
         """Search once, where documents are routed to."""

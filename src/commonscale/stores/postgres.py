@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,9 @@ from commonscale.stores.postgres_sql import (
     Catalog,
     Layout,
     Measure,
+    page_statement,
     read_catalog,
+    rows_statement,
     search_settings,
 )
 from commonscale.stores.table import Found
@@ -117,6 +119,37 @@ class PostgresTable:
         answers = await engines.aask(partial(self._answers, batch=batch), rows)
         return await asyncio.to_thread(self._found, answers, batch)
 
+    def pages(self, size: int, with_payloads: bool) -> Iterator[Found]:
+        """Read all rows that have a vector and pass the filter, in the order of their key, ``size`` at a time.
+
+        Each page is a transaction of its own, which begins behind the last key: nothing is held open meanwhile.
+        """
+        last: Any = None
+        while True:
+            statement = page_statement(self._layout, size, after=last, with_payload=with_payloads)
+            rows = self._all(statement)
+            yield self._read_back(rows, with_payloads)
+            if len(rows) < size:
+                return
+            last = rows[-1][2]
+
+    def by_id(self, ids: Sequence[str]) -> Found:
+        """Read the rows with these ids, as far as they are there."""
+        return self._read_back(self._all(rows_statement(self._layout, ids)) if ids else (), with_payloads=False)
+
+    def _all(self, statement: Any) -> Sequence[Any]:
+        def work(connection: Any, _: Vector) -> list[Any]:
+            if self._catalog(connection) is None:
+                return [()]
+            return [connection.execute(statement).all()]
+
+        rows: Sequence[Any] = self._connect().ask(work, np.zeros((1, 1), np.float32))[0]
+        return rows
+
+    def _read_back(self, rows: Sequence[Any], with_payloads: bool) -> Found:
+        payloads = [row._mapping for row in rows] if with_payloads else []
+        return Found([str(row[0]) for row in rows], (), payloads, [_numbers(row[1]) for row in rows])
+
     def _answers(self, connection: Any, rows: Vector, batch: Batch) -> list[Any]:
         """Give the database's rows for every question."""
         try:
@@ -199,7 +232,10 @@ class PostgresTable:
                     f"the stored vector of document {name!r} in {self._layout.name} is null or missing, so it has no "
                     f"cosine; embed that document again, or delete it from the store"
                 )
-        vectors = (
-            [np.fromstring(row[2][1:-1], dtype=np.float32, sep=",") for row in rows] if batch.with_vectors else None
-        )
+        vectors = [_numbers(row[2]) for row in rows] if batch.with_vectors else None
         return Found(ids, [batch.measure.number(row[1]) for row in rows], [row._mapping for row in rows], vectors)
+
+
+def _numbers(text: str) -> Vector:
+    """Read a vector that pgvector wrote as text."""
+    return np.fromstring(text[1:-1], dtype=np.float32, sep=",")

@@ -71,6 +71,12 @@ class Layout:
     customize: Callable[[Any], Any] | None = None
 
     @property
+    def key(self) -> str:
+        """The column that tells rows apart and has an index: the primary key, or else that of the ids."""
+        primary = [column.key for column in getattr(self.table, "primary_key", ())]
+        return primary[0] if len(primary) == 1 else self.id
+
+    @property
     def name(self) -> str:
         """The table's name as SQL reads it."""
         parts = [part for part in (getattr(self.table, "schema", None), self.table.name) if part]
@@ -181,6 +187,40 @@ def search_statement(
     if layout.customize is not None:
         statement = layout.customize(statement)
     return statement.where(*layout.conditions).limit(sa.literal_column(str(int(k))))
+
+
+def page_statement(layout: Layout, size: int, *, after: Any, with_payload: bool) -> sa.Select[Any]:
+    """Write the reading of the next rows that have a vector, in the order of their key.
+
+    Args:
+        layout: the table.
+        size: how many rows.
+        after: the key of the last row before them; None at the beginning.
+        with_payload: whether payloads are needed too.
+
+    Returns:
+        Rows of id, vector as text, key and payload.
+    """
+    columns, key = layout.table.c, layout.table.c[layout.key]
+    vector = sa.cast(columns[layout.embedding], sa.Text).label("commonscale_vector")
+    payload = [columns[name] for name in layout.payload] if with_payload else []
+    chosen = sa.select(columns[layout.id], vector, key.label("commonscale_key"), *payload).order_by(key)
+    if layout.customize is not None:
+        chosen = layout.customize(chosen)
+    chosen = chosen.where(*layout.conditions, columns[layout.embedding].is_not(None))
+    if after is not None:
+        chosen = chosen.where(key > after)
+    return chosen.limit(size)
+
+
+def rows_statement(layout: Layout, ids: Sequence[str]) -> sa.Select[Any]:
+    """Write the reading of the vectors of documents; rows of id and vector as text."""
+    columns = layout.table.c
+    # Without a type, so that the server takes the texts for whatever the ids are: text, or UUIDs.
+    wanted = sa.bindparam("commonscale_ids", list(ids), type_=sa.types.NullType(), expanding=True)
+    vector = sa.cast(columns[layout.embedding], sa.Text)
+    chosen = sa.select(columns[layout.id], vector)
+    return chosen.where(columns[layout.id].in_(wanted), columns[layout.embedding].is_not(None), *layout.conditions)
 
 
 def search_settings(catalog: Catalog, measure: Measure, own: Sequence[tuple[str, str]]) -> sa.Select[Any] | None:

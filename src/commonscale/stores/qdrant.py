@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from commonscale.core.errors import InvalidInputError
@@ -113,6 +113,38 @@ class QdrantTable:
             requests = self._requests(rows[start : start + _BATCH], k, with_vectors)
             answers += await self._aclient.query_batch_points(self._collection, requests=requests)
         return [self._found(answer.points, with_vectors) for answer in answers]
+
+    def pages(self, size: int, with_payloads: bool) -> Iterator[Found]:
+        """Scroll through the points that pass the filter and have the vector."""
+        settings = self._settings.read()
+        following: Any = None
+        while settings is not None:
+            points, following = self._client.scroll(
+                self._collection,
+                scroll_filter=self._restriction,
+                limit=size,
+                offset=following,
+                with_payload=with_payloads,
+                with_vectors=[settings.vector_name] if settings.vector_name else True,
+            )
+            yield self._stored(points)
+            if following is None:
+                return
+
+    def by_id(self, ids: Sequence[str]) -> Found:
+        """Read the points with these ids, as far as they are there and have the vector."""
+        settings = self._settings.read()
+        if settings is None:
+            return Found((), (), (), ())
+        name = settings.vector_name
+        # Ids are UUIDs or numbers; of the latter Qdrant takes no text.
+        known = [int(one) if one.isascii() and one.isdigit() else one for one in ids]
+        vectors = [name] if name else True
+        return self._stored(self._client.retrieve(self._collection, known, with_payload=False, with_vectors=vectors))
+
+    def _stored(self, points: Sequence[Any]) -> Found:
+        having = [point for point in points if self._vector(point) is not None]
+        return Found([str(point.id) for point in having], (), having, [self._vector(point) for point in having])
 
     def _requests(self, rows: Vector, k: int, with_vectors: bool) -> list[Any]:
         # Whoever holds a client has the package.

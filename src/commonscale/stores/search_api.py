@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from commonscale.core.errors import InvalidInputError, SourceError
 from commonscale.core.threads import off_thread
 from commonscale.core.types import Vector
 from commonscale.stores.conversations import Conversation, PerLoop, Step, arun, run
+from commonscale.stores.search_pages import SearchPages
 from commonscale.stores.table import Found
 
 MOST_HITS = 10_000
@@ -40,7 +41,7 @@ class VectorField(NamedTuple):
     detail: str = ""
 
 
-class SearchTable(ABC):
+class SearchTable(SearchPages):
     """One vector field of an index; what the two databases do differently is left to their own classes.
 
     Scores are never used: the stored vectors come along with the hits, whatever the index compressed them to.

@@ -17,6 +17,7 @@ from commonscale.core.question_vectors import question_rows
 from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Floats, Modality, Probe, Question, Vector
 from commonscale.core.warn import warn
+from commonscale.stores.table_vectors import TableVectors, matrix_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +43,8 @@ class Table(Protocol):
     A table may also have ``async def asearch(rows, k, with_vectors)`` with the same meaning, if its client is truly
     asynchronous; it is then used instead of a thread. Its property ``absent``, if it has one, names what the last
     search has not found in the database, such as ``"the Qdrant collection 'docs'"``, None if it was there; it asks no
-    server. ``version`` and ``read_version()`` tell when the database was set up anew (see ``FirstUse``).
+    server. ``version`` and ``read_version()`` tell when the database was set up anew (see ``FirstUse``). ``pages`` and
+    ``by_id`` give the vectors themselves (see ``TableVectors``).
     """
 
     @property
@@ -78,7 +80,7 @@ Read = Callable[[str, Any], tuple[str, Any]]
 """Turns a database's id and payload into a document's id and the framework's node or document."""
 
 
-class TableSource:
+class TableSource(TableVectors):
     """A table as a source of true cosines.
 
     The table's number is taken for the cosine only where it is one (``Table.trusted``); otherwise the stored vectors
@@ -102,6 +104,7 @@ class TableSource:
         remote: bool = False,
         after: Callable[[int], None] | None = None,
         store_name: str = "",
+        own_ids: bool = True,
     ) -> None:
         """Set up the source.
 
@@ -114,8 +117,9 @@ class TableSource:
             remote: see the attributes.
             after: told after every search how many hits there were in all, to notice a filter that matches nothing.
             store_name: see the attributes; by default the table's class.
+            own_ids: whether ``read`` leaves the table's ids as they are.
         """
-        self.table = table
+        self.table: Table = table
         self.concurrent = concurrent
         self.remote = remote
         self.store_name = store_name or type(table).__name__
@@ -123,6 +127,7 @@ class TableSource:
         self._read = read
         self._named_kind = score_kind
         self._after = after
+        self._own_ids = own_ids
         self._warned = False
         if inspect.iscoroutinefunction(getattr(table, "asearch", None)):
             self.asearch = self._asearch
@@ -170,7 +175,11 @@ class TableSource:
         found = self.table.search(self._rows(questions), k, True)
         kind = self._named_kind or self.table.score_kind
         converted = not self._with_vectors
-        return [Probe(list(f.ids), np.asarray(f.numbers, np.float64), self._matrix(f), kind, converted) for f in found]
+        held = [matrix_of(self._modality, f.ids, f.vectors) for f in found]
+        return [
+            Probe(list(f.ids), np.asarray(f.numbers, np.float64), vectors, kind, converted)
+            for f, vectors in zip(found, held, strict=True)
+        ]
 
     @property
     def _with_vectors(self) -> bool:
@@ -215,7 +224,7 @@ class TableSource:
         if self.table.trusted:
             kind = self.table.score_kind
             return to_cosine(found.numbers, "cosine" if kind is None else kind)
-        vectors = self._matrix(found)
+        vectors = matrix_of(self._modality, found.ids, found.vectors)
         if vectors is None:
             raise SourceError(
                 f"the store of modality {self._modality!r} returned hits without their vectors, so their cosines are "
@@ -225,27 +234,6 @@ class TableSource:
             return cosines_with(row, vectors)
         except InvalidInputError as error:
             raise SourceError(_fault(self._modality, row, found.ids, vectors, error)) from error
-
-    def _matrix(self, found: Found) -> Vector | None:
-        vectors = found.vectors
-        if vectors is None or (len(vectors) > 0 and all(vector is None for vector in vectors)):
-            return None
-        try:
-            return np.asarray(vectors, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise SourceError(_odd_one(self._modality, found.ids, vectors)) from error
-
-
-def _odd_one(modality: Modality, ids: Sequence[str], vectors: Sequence[Any]) -> str:
-    """Name the document whose vector is missing or unlike the others."""
-    lengths = [np.size(vector) if vector is not None else 0 for vector in vectors]
-    usual = max(lengths, key=lengths.count)
-    odd = next((place for place, length in enumerate(lengths) if length != usual), 0)
-    return (
-        f"the stored vector of document {ids[odd]!r} (modality {modality!r}) is "
-        f"{f'of length {lengths[odd]}' if lengths[odd] else 'missing'}, where others have {usual} numbers; embed that "
-        f"document again, or delete it from the store"
-    )
 
 
 def _fault(modality: Modality, row: Vector, ids: Sequence[str], vectors: Vector, error: Exception) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from commonscale.core.concurrency import amap_bounded, map_bounded
-from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
+from commonscale.core.errors import InvalidInputError, UnknownScoreKindError, UnreadableVectorsError
 from commonscale.core.threads import off_thread
 from commonscale.core.types import Vector
 from commonscale.stores.conversations import Conversation, Step, arun, run
 from commonscale.stores.table import Found
+from commonscale.stores.weaviate_pages import read_by_id, read_pages
 
 _KINDS = MappingProxyType({"cosine": "cosine_distance", "dot": "negative_inner_product", "l2-squared": "squared_l2"})
 
@@ -90,6 +91,34 @@ class WeaviateTable:
         if settings is None:
             return [Found((), (), ())] * len(rows)
         return map_bounded(lambda row: run(self._one(settings, row, k, with_vectors), client), rows.tolist())
+
+    def pages(self, size: int, with_payloads: bool) -> Iterator[Found]:
+        """Read all objects that have the vector and pass the filter, page by page.
+
+        Raises:
+            UnreadableVectorsError: if the store has only an asynchronous client.
+        """
+        settings = self._readable()
+        if settings is None:
+            return iter(())
+        collection = self._collection(self._client)
+        restriction = self._reading.restriction(settings.types)
+        return read_pages(collection, settings.vector_name, restriction, size, with_payloads)
+
+    def by_id(self, ids: Sequence[str]) -> Found:
+        """Read the objects with these ids, as far as they are there and have the vector; raises as ``pages``."""
+        settings = self._readable()
+        if settings is None:
+            return Found((), (), (), ())
+        return read_by_id(self._collection(self._client), settings.vector_name, ids)
+
+    def _readable(self) -> _Settings | None:
+        if self._client is None:
+            raise UnreadableVectorsError(
+                "this Weaviate store has only an asynchronous client, by which its vectors are not read; give the "
+                "store a synchronous one, or use a method that needs none (method='standardized')"
+            )
+        return run(self._settings(), self._client)
 
     async def _asearch(self, rows: Vector, k: int, with_vectors: bool) -> list[Found]:
         if not self._usable_here():

@@ -63,6 +63,9 @@ class Index:
         if kind == "exists":
             known(body, {"field"})
             return bool(list(self.values(document, body["field"])))
+        if kind == "ids":
+            known(body, {"values"})
+            return document_id in body["values"]
         if kind not in {"term", "terms", "range", "match_phrase"} or len(body) != 1:
             raise Rejected(400, "parsing_exception", f"unknown query [{kind}]")
         field, wanted = next(iter(body.items()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ class LuceneRoutes(Routes):
     def __init__(self) -> None:
         super().__init__()
         self.indices: dict[str, Index] = {}
+        self.scrolls: dict[str, tuple[int, list[dict[str, Any]]]] = {}
 
     def routes(self) -> list[tuple[str, str, Callable[..., Any]]]:
         return [
@@ -32,6 +34,8 @@ class LuceneRoutes(Routes):
             ("PUT", "/_bulk", self.bulk),
             ("POST", "/_bulk", self.bulk),
             ("POST", r"/([^_/][^/]*)/_search", self.search),
+            ("POST", "/_search/scroll", self.scroll),
+            ("DELETE", "/_search/scroll", self.clear_scroll),
             ("POST", r"/([^_/][^/]*)/_msearch", self.msearch),
             ("POST", r"/([^_/][^/]*)/_delete_by_query", self.delete_by_query),
         ]
@@ -114,8 +118,42 @@ class LuceneRoutes(Routes):
 
     def search(self, request: Request, name: str) -> tuple[int, Any]:
         """Search once."""
-        request.only("routing", "_source_includes")
-        return 200, self.searched(name, {**request.body, **_included(request)})
+        request.only("routing", "_source_includes", "scroll")
+        body = {**request.body, **_included(request)}
+        if "scroll" in request.parameters:
+            return 200, self.begun(name, body)
+        return 200, self.searched(name, body)
+
+    def begun(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Begin to scroll: what is found now is shown page by page, whatever becomes of the index."""
+        if body.get("sort") != ["_doc"]:
+            raise Rejected(400, "illegal_argument_exception", f"this fake scrolls by _doc, not by {body.get('sort')!r}")
+        listed = {key: value for key, value in body.items() if key not in ("sort", "size")}
+        found = self.searched(name, {**listed, "size": len(self.index(name).documents)})["hits"]["hits"]
+        place = f"scroll-{uuid.uuid4().hex}"
+        self.scrolls[place] = (body.get("size", 10), found)
+        return self.page(place)
+
+    def page(self, place: str) -> dict[str, Any]:
+        """Give the next page of a scroll."""
+        if place not in self.scrolls:
+            raise Rejected(404, "search_context_missing_exception", f"No search context found for id [{place}]")
+        size, left = self.scrolls[place]
+        self.scrolls[place] = (size, left[size:])
+        return {**_reply(left[:size]), "_scroll_id": place}
+
+    def scroll(self, request: Request) -> tuple[int, Any]:
+        """Go on scrolling."""
+        known(request.body, {"scroll", "scroll_id"})
+        return 200, self.page(request.body["scroll_id"])
+
+    def clear_scroll(self, request: Request) -> tuple[int, Any]:
+        """Forget scrolls."""
+        known(request.body, {"scroll_id"})
+        given = request.body["scroll_id"]
+        for place in given if isinstance(given, list) else [given]:
+            del self.scrolls[place]
+        return 200, {"succeeded": True, "num_freed": 1}
 
     def msearch(self, request: Request, name: str) -> tuple[int, Any]:
         """Search many times."""
@@ -132,17 +170,26 @@ class LuceneRoutes(Routes):
     def searched(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         """Search one index and give the reply."""
         index = self.index(name)
-        hits = [self.hit(index, i, score, body) for i, score in self.scored(index, body)]
-        return {
-            "took": 1,
-            "timed_out": False,
-            "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
-            "hits": {
-                "total": {"value": len(hits), "relation": "eq"},
-                "max_score": hits[0]["_score"] if hits else None,
-                "hits": hits,
-            },
-        }
+        scored = self.listed(index, body) if "bool" in body.get("query", {}) else self.scored(index, body)
+        return _reply([self.hit(index, i, score, body) for i, score in scored])
+
+    def listed(self, index: Index, body: dict[str, Any]) -> Scored:
+        """What a filter selects, without scores."""
+        known(body, {"query", "size", "_source", "fields"})
+        return [(i, 0.0) for i in index.selected(body["query"])[: body.get("size", 10)]]
+
+
+def _reply(hits: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "took": 1,
+        "timed_out": False,
+        "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
+        "hits": {
+            "total": {"value": len(hits), "relation": "eq"},
+            "max_score": hits[0]["_score"] if hits else None,
+            "hits": hits,
+        },
+    }
 
 
 def _included(request: Request) -> dict[str, Any]:

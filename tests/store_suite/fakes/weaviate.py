@@ -117,14 +117,14 @@ class FakeWeaviate(Routes):
 
     def search(self, request: Any) -> list[tuple[str, Stored, float | None]]:
         """Find objects, with their distances if a vector was given."""
-        known = {"collection", "tenant", "properties", "metadata", "limit", "filters", "near_vector"}
+        known = {"collection", "tenant", "properties", "metadata", "limit", "filters", "near_vector", "after"}
         _only(request, known | {"uses_123_api", "uses_125_api", "uses_127_api"})
         held = self.of_tenant(request.collection, request.tenant)
         schema = self.schemas[request.collection]
         passing = self._passing(request, held, schema)
         limit = request.limit or 10
         if not request.HasField("near_vector"):
-            return [(i, held[i], None) for i in passing[:limit]]
+            return [(i, held[i], None) for i in _after(request, passing)[:limit]]
         _only(request.near_vector, {"vectors", "targets", "vector_for_targets"})
         question, name, distance = self._asked(request.near_vector, schema)
         having = [i for i in passing if name in held[i].vectors]
@@ -166,6 +166,13 @@ _DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "dot": lambda rows, q: -(rows @ q),
     "l2-squared": lambda rows, q: ((rows - q) ** 2).sum(axis=1),
 }
+
+
+def _after(request: Any, passing: list[str]) -> list[str]:
+    """What comes behind a cursor, which goes by ids and takes no filter."""
+    if request.after and request.HasField("filters"):
+        raise Refused("cursor api: invalid 'after' parameter: 'where' filter is set")
+    return sorted(i for i in passing if i > request.after)
 
 
 def _only(message: Any, known: set[str]) -> None:
