@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from commonscale.core.background import Background
 from commonscale.core.calibration import Calibration, ModalityCalibration, Provenance
+from commonscale.core.centering import Centering
+from commonscale.core.correction import Correction
 from commonscale.core.cosines import SCORE_KINDS, cosines_with, to_cosine
 from commonscale.core.errors import CommonscaleError, CommonscaleWarning, MissingExtraError
 from commonscale.core.failures import FailurePolicy
@@ -16,7 +19,7 @@ from commonscale.core.questions import QuestionBank
 from commonscale.core.ranking import Quotas
 from commonscale.core.search import JointSearch
 from commonscale.core.statistics import ModalityStatistics
-from commonscale.core.types import IMAGE, TEXT, Candidates, Hit, Probe, Question, Ranking, Source
+from commonscale.core.types import IMAGE, TEXT, Candidates, Hit, Prior, Probe, Question, Ranking, Source
 from commonscale.core.verification import StoreCheck, Verification
 
 if TYPE_CHECKING:
@@ -28,16 +31,20 @@ __all__ = [
     "IMAGE",
     "SCORE_KINDS",
     "TEXT",
+    "Background",
     "Calibration",
     "Candidates",
+    "Centering",
     "CommonscaleError",
     "CommonscaleWarning",
+    "Correction",
     "FailurePolicy",
     "Hit",
     "JointSearch",
     "MissingExtraError",
     "ModalityCalibration",
     "ModalityStatistics",
+    "Prior",
     "Probe",
     "Provenance",
     "Question",

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from commonscale.core.background import Background
+from commonscale.core.centering import Centering
+from commonscale.core.correction import Correction
 from commonscale.core.errors import CalibrationMismatchError, InvalidInputError, NotCalibratedError
-from commonscale.core.files import write_text_atomically
+from commonscale.core.methods import CENTERED, LABELED, STANDARDIZED
 from commonscale.core.questions import QuestionBank, warn_if_unstable
 from commonscale.core.statistics import ModalityStatistics, as_cosines
-from commonscale.core.types import Floats, Modality
-
-STANDARDIZED = "standardized"
-LABELED = "labeled"
+from commonscale.core.types import Floats, Modality, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,29 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class ModalityCalibration:
-    """One modality's place on the common scale: its statistics and where they come from."""
+    """One modality's place on the common scale.
+
+    Attributes:
+        statistics: of the similarities of best hits, or of labeled pairs.
+        provenance: where its cosines come from.
+        background: of the similarities of all documents, for chance-level calibration.
+        correction: how similarities come from cosines; None if they are the cosines.
+    """
 
     statistics: ModalityStatistics
     provenance: Provenance = field(default_factory=Provenance)
+    background: Background | None = None
+    correction: Correction | None = field(default=None, compare=False)
+
+    @property
+    def location(self) -> float:
+        """What is subtracted from similarities: the chance level if there is a background, else the mean."""
+        return self.statistics.mean if self.background is None else self.background.level
+
+    @property
+    def scale(self) -> float:
+        """What they are then divided by."""
+        return self.statistics.scale if self.background is None else self.background.scale
 
 
 def _now() -> datetime:
@@ -64,36 +83,47 @@ def _now() -> datetime:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A common scale for the cosines of several modalities.
+    """A common scale for the similarities of several modalities: an affine map of each.
 
-    ``score(q, d) = (cos(q, d) - mean_m) / std_m`` with m the modality of d (Yamashita et al. 2025, Eq. 2).
-    The statistics are fixed: a score depends neither on k nor on the other hits, and within a modality the
-    order stays that of the cosines. A ``std`` of 0 divides by 1 (see ``ModalityStatistics.scale``).
+    ``score(q, d) = (a(q, d) - location_m) / scale_m`` with m the modality of d. The numbers are fixed, so a score
+    depends neither on k nor on the other hits.
+
+    - ``"standardized"`` and ``"labeled"``: a is the cosine, location and scale are mean and standard deviation of the
+      best hits of unlabeled questions, or of labeled pairs (Yamashita et al. 2025, Eq. 1-4). Within a modality the
+      order stays that of the cosines. A ``std`` of 0 divides by 1 (see ``ModalityStatistics.scale``).
+    - ``"centered"``: a is the centred cosine (see ``Centering``), as it is: location 0 and scale 1.
+    - ``"centered+standardized"``: both, one after the other.
+    - ``"chance"``: a is the centred cosine, corrected for hubs (see ``Correction``); location and scale come from the
+      similarities of all documents (see ``Background``).
 
     Attributes:
         modalities: statistics and provenance by modality; any labels, at least one.
-        method: ``"standardized"`` (unlabeled questions, Eq. 3-4) or ``"labeled"`` (pairs, Eq. 1).
+        method: one of the above.
         questions: how many questions it was fitted on.
         created: when, in UTC.
+        strata: scales of some of the questions, by ``Question.stratum``; all others have this one.
+        image_questions: the scale of questions that are pictures.
     """
 
     modalities: Mapping[Modality, ModalityCalibration]
     method: str = STANDARDIZED
     questions: int = 0
     created: datetime = field(default_factory=_now)
+    strata: Mapping[str, Calibration] = field(default_factory=dict)
+    image_questions: Calibration | None = None
 
     def __post_init__(self) -> None:
-        if not self.modalities:
+        if not self.modalities and self.image_questions is None:
             raise InvalidInputError("a calibration needs the statistics of at least one modality, got none")
         if self.questions < 0:
             raise InvalidInputError(f"the number of questions must be at least 0, got {self.questions}")
 
     @classmethod
     def from_bank(cls, bank: QuestionBank, provenance: Mapping[Modality, Provenance] | None = None) -> Calibration:
-        """Fit on the pseudo-positive samples of unlabeled questions (Eq. 3-4).
+        """Fit on unlabeled questions: their pseudo-positive samples (Eq. 3-4), or the chance level.
 
         Args:
-            bank: the questions with their best hits.
+            bank: the questions with what was learned of them, for the method that it was fitted for.
             provenance: where each modality's cosines come from.
 
         Returns:
@@ -108,7 +138,13 @@ class Calibration:
                 f"none of {len(bank)} questions found a document in any of {sorted(bank.best)}; "
                 f"index documents first, then calibrate"
             )
-        return cls(_with_provenance(statistics, provenance), STANDARDIZED, len(bank))
+        entries = {
+            modality: replace(
+                entry, background=bank.backgrounds.get(modality), correction=bank.corrections.get(modality)
+            )
+            for modality, entry in _with_provenance(statistics, provenance).items()
+        }
+        return cls(entries, bank.method, len(bank))
 
     @classmethod
     def from_labeled_pairs(
@@ -154,15 +190,43 @@ class Calibration:
                 f"calibrate again now that there are {modality!r} documents"
             ) from None
 
+    @property
+    def corrected(self) -> bool:
+        """Whether similarities are other than the cosines, so that the documents must be known."""
+        return any(entry.correction is not None for entry in self.modalities.values())
+
+    @property
+    def centering(self) -> Centering | None:
+        """The means that are subtracted; None if cosines are used as they are."""
+        known = {m: entry.correction for m, entry in self.modalities.items() if entry.correction is not None}
+        if not known:
+            return None
+        return Centering({m: c.question_mean for m, c in known.items()}, {m: c.document_mean for m, c in known.items()})
+
+    def for_question(self, question: Question) -> Calibration:
+        """Give the scale that a question has: that of pictures, of its stratum, or this one.
+
+        Raises:
+            NotCalibratedError: if the question is a picture, and no pictures have been calibrated with.
+        """
+        if question.kind == "image":
+            if self.image_questions is None:
+                raise NotCalibratedError(
+                    "this calibration has no statistics of questions that are pictures, whose cosines are on another "
+                    "scale than those of texts; calibrate with pictures as users ask with them, or rank with raw=True"
+                )
+            return self.image_questions
+        return self if question.stratum is None else self.strata.get(question.stratum, self)
+
     def standardize(self, cosines: npt.ArrayLike, modality: Modality) -> Floats:
-        """Put cosines on the common scale: ``(cos - mean) / std`` (Eq. 2).
+        """Put similarities on the common scale: ``(a - location) / scale`` (Eq. 2).
 
         Args:
-            cosines: shape (n,), finite.
+            cosines: shape (n,), finite: cosines, or where the modality has a correction, similarities.
             modality: their modality.
 
         Returns:
-            Scores (n,), in standard deviations above the modality's mean best cosine.
+            Scores (n,): with ``"standardized"``, in standard deviations above the modality's mean best cosine.
 
         Raises:
             NotCalibratedError: if the calibration does not cover the modality.
@@ -172,14 +236,18 @@ class Calibration:
 
     def standardize_checked(self, cosines: Floats, modality: Modality) -> Floats:
         """As ``standardize``, for float64 arrays already known to be finite."""
-        statistics = self.statistics(modality)
-        return (cosines - statistics.mean) / statistics.scale
+        self.statistics(modality)
+        if self.method == CENTERED:
+            return cosines
+        entry = self.modalities[modality]
+        return (cosines - entry.location) / entry.scale
 
     def probability(self, cosines: npt.ArrayLike, modality: Modality) -> Floats:
-        """Map cosines to [0, 1] with the normal CDF of their standardized score.
+        """Map similarities to [0, 1] with the normal CDF of their score.
 
-        Reads as the share of (pseudo-)positive pairs of this modality with a lower cosine, if those were
-        normally distributed: 0.5 is an average best hit. Use it for cut-offs that must lie in [0, 1].
+        With ``"standardized"`` it reads as the share of (pseudo-)positive pairs of this modality with a lower cosine,
+        if those were normally distributed: 0.5 is an average best hit; with ``"chance"``, 0.5 is the chance level.
+        Use it for cut-offs that must lie in [0, 1].
 
         Args:
             cosines: shape (n,), finite.
@@ -205,8 +273,9 @@ class Calibration:
         Raises:
             CalibrationMismatchError: naming both sides of each difference.
         """
-        known = self.modalities.get(modality)
-        conflicts = known.provenance.conflicts(provenance) if known else []
+        scales = (self, *self.strata.values(), *([self.image_questions] if self.image_questions else []))
+        known = [scale.modalities[modality] for scale in scales if modality in scale.modalities]
+        conflicts = list(dict.fromkeys(words for entry in known for words in entry.provenance.conflicts(provenance)))
         if conflicts:
             raise CalibrationMismatchError(
                 f"modality {modality!r} was calibrated with {'; '.join(conflicts)} as now in use; "
@@ -216,12 +285,15 @@ class Calibration:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``calibration.json``, whole or not at all.
 
+        A calibration that corrects similarities has three numbers for every document. They go into a second file
+        beside the first, ``calibration-<hash>.npz``, which the first one names.
+
         Args:
             path: the file.
         """
-        from commonscale.core.calibration_file import dumps
+        from commonscale.core.calibration_folder import save
 
-        write_text_atomically(path, dumps(self))
+        save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
@@ -237,9 +309,9 @@ class Calibration:
             FileNotFoundError: if there is no such file.
             FileFormatError: if it is damaged, is no calibration, or was written by a newer version.
         """
-        from commonscale.core.calibration_file import loads
+        from commonscale.core.calibration_folder import load
 
-        return loads(Path(path).read_bytes(), os.fspath(path))
+        return load(Path(path))
 
 
 def normal_cdf(scores: npt.ArrayLike) -> Floats:

@@ -44,3 +44,14 @@ def write_text_atomically(path: str | os.PathLike[str], text: str) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write ``data`` to ``path``, whole or not at all.
+
+    Args:
+        path: the file to write.
+        data: its new content.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)

@@ -8,15 +8,16 @@ import numpy as np
 
 from commonscale.core.calibration import Calibration
 from commonscale.core.ranking import Quotas, select
-from commonscale.core.types import Candidates, Hit, Modality, Ranking
+from commonscale.core.types import Candidates, Floats, Hit, Modality, Ranking
 
 
 def rank_all(
     answers: Mapping[Modality, Sequence[Candidates]],
     k: int,
     quotas: Quotas,
-    scale: Calibration | None,
+    scales: Sequence[Calibration | None],
     missing: Mapping[Modality, str],
+    offsets: Mapping[Modality, Floats] | None = None,
 ) -> list[Ranking]:
     """Merge what the sources found, question by question.
 
@@ -24,8 +25,9 @@ def rank_all(
         answers: one ``Candidates`` per question, by modality; the order of the modalities breaks ties.
         k: most hits of a ranking.
         quotas: how many of a modality there must and may be.
-        scale: the common scale; None ranks by raw cosine.
+        scales: the common scale of each question; None ranks by raw cosine.
         missing: why modalities are missing, as the rankings say it.
+        offsets: what a prior adds to the scores of each modality (n,), one per question; None for nothing.
 
     Returns:
         One ranking per question.
@@ -34,8 +36,11 @@ def rank_all(
         NotCalibratedError: if a modality with hits has no statistics.
     """
     modalities = list(answers)
-    questions = zip(*answers.values(), strict=True)
-    return [Ranking(_merged(modalities, found, k, quotas, scale), missing) for found in questions]
+    rankings = []
+    for place, (scale, *found) in enumerate(zip(scales, *answers.values(), strict=True)):
+        added = [float(offsets[m][place]) if m in offsets else 0.0 for m in modalities] if offsets else None
+        rankings.append(Ranking(_merged(modalities, found, k, quotas, scale, added), missing))
+    return rankings
 
 
 def _merged(
@@ -44,6 +49,7 @@ def _merged(
     k: int,
     quotas: Quotas,
     scale: Calibration | None,
+    added: Sequence[float] | None,
 ) -> tuple[Hit, ...]:
     """Merge one question's candidates: standardize, sort, choose each document once and under quotas.
 
@@ -58,8 +64,9 @@ def _merged(
         if count := len(candidates.ids):
             ids.extend(candidates.ids)
             sources.extend([number] * count)
-            cosines = candidates.cosines
-            parts.append(cosines if scale is None else scale.standardize_checked(cosines, modality))
+            values = candidates.cosines if candidates.similarities is None else candidates.similarities
+            scores = values if scale is None else scale.standardize_checked(values, modality)
+            parts.append(scores + added[number] if added else scores)
     if not parts:
         return ()
     scores = np.concatenate(parts)

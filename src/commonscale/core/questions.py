@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from commonscale.core.asking import asearch_all, search_all
+from commonscale.core.background import Background
+from commonscale.core.correction import Correction
 from commonscale.core.errors import DegenerateStatisticsWarning, FewQuestionsWarning, InvalidInputError
 from commonscale.core.failures import FailurePolicy
+from commonscale.core.fitting import Fitted, fit_modality
+from commonscale.core.methods import CHANCE, CORRECTED, STANDARDIZED, check_method
 from commonscale.core.statistics import STABLE_COUNT, ModalityStatistics
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Floats, Modality, Question, Source
 from commonscale.core.warn import warn
 
@@ -21,7 +26,8 @@ class BestHits:
 
     Attributes:
         ids: the best hit's document id per question, None where the source found nothing.
-        cosines: its cosine (C,), NaN where the source found nothing.
+        cosines: its cosine (C,), or its similarity for methods that correct the cosine; NaN where the source found
+            nothing.
     """
 
     ids: tuple[str | None, ...]
@@ -35,13 +41,21 @@ class QuestionBank:
     The pseudo-positive of question q in modality m is its nearest document in m (Yamashita et al. 2025,
     Eq. 3); the cosines of these pairs stand in for those of labeled pairs (Eq. 4).
 
+    Methods that need more of the documents than the best hit (see ``CORRECTED``) read the vectors of the stores.
+
     Attributes:
         questions: the questions, embedded; their wording may be empty.
         best: the best hits by modality.
+        method: what it was fitted for.
+        corrections: from cosines to similarities, by modality; empty where the cosines are used as they are.
+        backgrounds: of the similarities of all documents, by modality; empty but for ``"chance"``.
     """
 
     questions: tuple[Question, ...]
     best: Mapping[Modality, BestHits]
+    method: str = STANDARDIZED
+    corrections: Mapping[Modality, Correction] = field(default_factory=dict)
+    backgrounds: Mapping[Modality, Background] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -49,13 +63,16 @@ class QuestionBank:
         questions: Sequence[Question],
         sources: Mapping[Modality, Source],
         *,
+        method: str = STANDARDIZED,
         failures: FailurePolicy | None = None,
     ) -> QuestionBank:
-        """Search the best hit of every question in every modality, one batch per modality.
+        """Find the best hit of every question in every modality, in one batch per modality.
 
         Args:
             questions: at least one. Repeated ones are kept: a question asked often counts often.
             sources: one source per modality.
+            method: what the bank is for: ``"standardized"``, ``"chance"``, ``"centered"`` or
+                ``"centered+standardized"``; all but the first read the vectors of every document.
             failures: how long to wait for sources and how often to ask them. Whatever it says, none is skipped: what
                 is learned from some of the stores would be silently wrong.
 
@@ -63,10 +80,13 @@ class QuestionBank:
             The bank.
 
         Raises:
-            InvalidInputError: if there is no question or no source.
+            InvalidInputError: if there is no question or no source, or no such method.
+            UnreadableVectorsError: if the method needs vectors that a store does not give.
             SourceError: if a source fails or breaks its contract.
         """
         _check(questions, sources)
+        if check_method(method) in CORRECTED:
+            return cls._read(questions, sources, method)
         return cls._of(questions, search_all(sources, questions, 1, _strict(failures)).answers)
 
     @classmethod
@@ -75,10 +95,13 @@ class QuestionBank:
         questions: Sequence[Question],
         sources: Mapping[Modality, Source],
         *,
+        method: str = STANDARDIZED,
         failures: FailurePolicy | None = None,
     ) -> QuestionBank:
         """As ``fit``, with the sources searched concurrently and off the event loop."""
         _check(questions, sources)
+        if check_method(method) in CORRECTED:
+            return await off_thread(cls._read, questions, sources, method)
         return cls._of(questions, (await asearch_all(sources, questions, 1, _strict(failures))).answers)
 
     @classmethod
@@ -89,6 +112,23 @@ class QuestionBank:
             cosines = [candidates.cosines[0] if len(candidates.ids) else np.nan for candidates in found]
             best[modality] = BestHits(ids, np.array(cosines, dtype=np.float64))
         return cls(tuple(questions), best)
+
+    @classmethod
+    def _read(cls, questions: Sequence[Question], sources: Mapping[Modality, Source], method: str) -> QuestionBank:
+        hubs = method == CHANCE
+        fitted = {m: fit_modality(questions, source, m, hubs=hubs) for m, source in sources.items()}
+        return cls.from_fitted(questions, fitted, method)
+
+    @classmethod
+    def from_fitted(cls, questions: Sequence[Question], fitted: Mapping[Modality, Fitted], method: str) -> QuestionBank:
+        """Make a bank of what was learned of each modality (see ``fit_modality``)."""
+        return cls(
+            tuple(questions),
+            {modality: BestHits(one.best_ids, one.best) for modality, one in fitted.items()},
+            method,
+            {modality: one.correction for modality, one in fitted.items() if one.correction is not None},
+            {modality: one.background for modality, one in fitted.items() if one.background is not None},
+        )
 
     def __len__(self) -> int:
         return len(self.questions)

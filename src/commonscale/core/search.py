@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from commonscale.core.asking import asearch_all, search_all
+from commonscale.core.asking import Found, asearch_all, search_all
 from commonscale.core.calibration import Calibration, Provenance
-from commonscale.core.concurrency import off_loop
-from commonscale.core.errors import CalibrationMismatchError, InvalidInputError, NotCalibratedError
+from commonscale.core.concurrency import ON_LOOP, off_loop
+from commonscale.core.corrected import CorrectedSource
+from commonscale.core.errors import (
+    CalibrationMismatchError,
+    InvalidInputError,
+    MethodFallbackWarning,
+    NotCalibratedError,
+    UnreadableVectorsError,
+)
 from commonscale.core.failures import FailurePolicy, check_policy
 from commonscale.core.merging import rank_all
+from commonscale.core.methods import DEFAULT, STANDARDIZED
 from commonscale.core.questions import QuestionBank
 from commonscale.core.ranking import Quotas
 from commonscale.core.threads import off_thread
-from commonscale.core.types import Modality, Question, Ranking, Source
+from commonscale.core.types import Modality, Prior, Question, Ranking, Source
 from commonscale.core.unbounded import refuse_mixed_raw
 from commonscale.core.verification import FirstUse, Verification, dimension_of, verifiable, verify
+from commonscale.core.warn import warn
 
 
 class JointSearch:
     """Exact joint search over one source per modality.
 
-    Standardizing is increasing within a modality, so the best k documents of all are among the best k of
+    A scale is increasing within a modality, so the best k documents of all are among the best k of
     each modality: searching each source for k hits and merging them on the common scale gives the exact
-    joint top k (for sources that are exact). Ties go to the modality named first, then to the source's own
+    joint top k (for sources that are exact). Where the scale corrects the cosines, more hits are fetched until
+    the k best are certain (see ``CorrectedSource``). Ties go to the modality named first, then to the source's own
     order. A document found in several modalities (a captioned picture) is ranked once: at its best score, or
     under quotas at the best that these leave room for.
 
@@ -36,6 +47,7 @@ class JointSearch:
         sources: one source per modality; the order breaks ties.
         provenance: where each modality's cosines come from, as far as it is known.
         failures: what to do about sources that fail.
+        prior: what is known of the modality that a question wants, from its wording; None for nothing.
     """
 
     def __init__(
@@ -46,6 +58,7 @@ class JointSearch:
         provenance: Mapping[Modality, Provenance] | None = None,
         failures: FailurePolicy | None = None,
         check: bool | FirstUse = True,
+        prior: Prior | None = None,
     ) -> None:
         """Set up the search.
 
@@ -57,6 +70,7 @@ class JointSearch:
                 fails; by default failures raise, and sources in another process are asked up to three times.
             check: whether each source that can be verified is, quickly, before it is first searched (see
                 ``StoreCheckError``); or what remembers the checks of other searches over the same sources.
+            prior: added to the scores of a modality, question by question (see ``commonscale.priors``).
 
         Raises:
             InvalidInputError: if there is no source, or ``failures`` is no policy.
@@ -70,6 +84,7 @@ class JointSearch:
         self.provenance = dict(provenance or {})
         self.failures = check_policy(failures)
         self._first_use = check if isinstance(check, FirstUse) else FirstUse(enabled=check)
+        self.prior = prior
         self._calibration: Calibration | None = None
         self.calibration = calibration
 
@@ -96,13 +111,19 @@ class JointSearch:
             provenance={m: known for m, known in self.provenance.items() if m in modalities},
             failures=self.failures,
             check=self._first_use,
+            prior=self.prior,
         )
 
-    def calibrate(self, questions: Sequence[Question]) -> Calibration:
-        """Fit the common scale on unlabeled questions and use it from now on (Eq. 3-4).
+    def calibrate(self, questions: Sequence[Question], *, method: str = DEFAULT) -> Calibration:
+        """Fit the common scale on unlabeled questions and use it from now on.
+
+        Questions that are pictures get a scale of their own; if all are, the scale of questions in words stays.
 
         Args:
             questions: questions as users ask them, embedded; no labels. At least one, better 100 or more.
+            method: ``"chance"``, ``"centered+standardized"``, ``"standardized"`` (Yamashita et al. 2025, Eq. 2-4) or
+                ``"centered"`` (GR-CLIP). All but ``"standardized"`` read the vectors of every document; if a store does
+                not give them, that one is used instead, with a ``MethodFallbackWarning``.
 
         Returns:
             The calibration.
@@ -112,15 +133,46 @@ class JointSearch:
             SourceError: if a source fails or breaks its contract, whatever ``failures`` says; the calibration in
                 use then stays.
         """
-        bank = QuestionBank.fit(questions, self._guarded(), failures=self.failures)
-        self.calibration = calibration = Calibration.from_bank(bank, self.provenance)
+        words, pictures = _by_kind(questions)
+        scales = [self._fit(asked, method) if asked else None for asked in (words, pictures)]
+        self.calibration = calibration = self._joined(*scales)
         return calibration
 
-    async def acalibrate(self, questions: Sequence[Question]) -> Calibration:
+    async def acalibrate(self, questions: Sequence[Question], *, method: str = DEFAULT) -> Calibration:
         """As ``calibrate``, with the sources searched concurrently and off the event loop."""
-        bank = await QuestionBank.afit(questions, self._guarded(), failures=self.failures)
-        self.calibration = calibration = Calibration.from_bank(bank, self.provenance)
+        words, pictures = _by_kind(questions)
+        scales = [await self._afit(asked, method) if asked else None for asked in (words, pictures)]
+        self.calibration = calibration = self._joined(*scales)
         return calibration
+
+    def _fit(self, questions: Sequence[Question], method: str) -> Calibration:
+        try:
+            bank = QuestionBank.fit(questions, self._guarded(), method=method, failures=self.failures)
+        except UnreadableVectorsError as error:
+            _fall_back(method, error)
+            bank = QuestionBank.fit(questions, self._guarded(), failures=self.failures)
+        return Calibration.from_bank(bank, self.provenance)
+
+    async def _afit(self, questions: Sequence[Question], method: str) -> Calibration:
+        try:
+            bank = await QuestionBank.afit(questions, self._guarded(), method=method, failures=self.failures)
+        except UnreadableVectorsError as error:
+            _fall_back(method, error)
+            bank = await QuestionBank.afit(questions, self._guarded(), failures=self.failures)
+        return Calibration.from_bank(bank, self.provenance)
+
+    def _joined(self, words: Calibration | None, pictures: Calibration | None) -> Calibration:
+        """Give the new scales of questions in words and of pictures in one calibration; the old one of a kind stays."""
+        current = self._calibration
+        if pictures is None:
+            pictures = current.image_questions if current else None
+        if words is None:
+            words = current
+        if words is None and pictures is not None:
+            words = replace(pictures, modalities={}, image_questions=pictures)
+        if words is None:
+            raise InvalidInputError("calibration needs unlabeled questions, got none")
+        return words if words.image_questions is pictures else replace(words, image_questions=pictures)
 
     def verify(self, questions: Sequence[Question] | None = None) -> Verification:
         """Compare what the sources return with numpy's cosines, thoroughly (32 questions of 20 hits for each).
@@ -196,11 +248,13 @@ class JointSearch:
 
         Arguments and errors are those of ``search``; no questions give no rankings.
         """
-        quotas, scale = self._prepare(questions, k, minimum, maximum, raw)
-        if not questions:
-            return []
-        found = search_all(self._guarded(), questions, k, self.failures)
-        return rank_all(found.answers, k, quotas, scale, found.missing)
+        quotas, scales = self._prepare(questions, k, minimum, maximum, raw)
+        rankings: dict[int, Ranking] = {}
+        for places in _alike(scales):
+            some = [questions[place] for place in places]
+            found = search_all(self._sources_for(scales[places[0]]), some, k, self.failures)
+            rankings.update(zip(places, self._ranked(some, found, k, quotas, [scales[p] for p in places]), strict=True))
+        return [rankings[place] for place in range(len(questions))]
 
     async def asearch(
         self,
@@ -225,11 +279,38 @@ class JointSearch:
         raw: bool = False,
     ) -> list[Ranking]:
         """As ``search_batch``, with the sources searched concurrently and off the event loop."""
-        quotas, scale = self._prepare(questions, k, minimum, maximum, raw)
-        if not questions:
-            return []
-        found = await asearch_all(self._guarded(), questions, k, self.failures)
-        return await off_loop(len(questions), rank_all, found.answers, k, quotas, scale, found.missing)
+        quotas, scales = self._prepare(questions, k, minimum, maximum, raw)
+        rankings: dict[int, Ranking] = {}
+        for places in _alike(scales):
+            some = [questions[place] for place in places]
+            found = await asearch_all(self._sources_for(scales[places[0]]), some, k, self.failures)
+            chosen = [scales[place] for place in places]
+            # A prior may be a model of its own, which must not hold up the event loop.
+            work = len(some) if self.prior is None else ON_LOOP + 1
+            rankings.update(
+                zip(places, await off_loop(work, self._ranked, some, found, k, quotas, chosen), strict=True)
+            )
+        return [rankings[place] for place in range(len(questions))]
+
+    def _ranked(
+        self,
+        questions: Sequence[Question],
+        found: Found,
+        k: int,
+        quotas: Quotas,
+        scales: Sequence[Calibration | None],
+    ) -> list[Ranking]:
+        standardized = self.prior is not None and scales[0] is not None
+        offsets = self.prior.offsets(questions) if self.prior is not None and standardized else None
+        return rank_all(found.answers, k, quotas, scales, found.missing, offsets)
+
+    def _sources_for(self, scale: Calibration | None) -> dict[Modality, Source]:
+        """Give the sources to ask: those of modalities whose cosines the scale corrects do so."""
+        sources = self._guarded()
+        if scale is None or not scale.corrected:
+            return sources
+        corrections = {m: entry.correction for m, entry in scale.modalities.items() if entry.correction is not None}
+        return {m: CorrectedSource(s, corrections[m], m) if m in corrections else s for m, s in sources.items()}
 
     def _guarded(self) -> dict[Modality, Source]:
         """Give the sources to ask: those not checked yet are before they are searched."""
@@ -242,7 +323,7 @@ class JointSearch:
         minimum: Mapping[Modality, int] | None,
         maximum: Mapping[Modality, int] | None,
         raw: bool,
-    ) -> tuple[Quotas, Calibration | None]:
+    ) -> tuple[Quotas, list[Calibration | None]]:
         """Check the arguments and read the calibration once, for the whole search."""
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise InvalidInputError(f"k must be an integer of at least 1, got {k!r}")
@@ -256,10 +337,12 @@ class JointSearch:
                 "there is no calibration yet: call calibrate(questions) with unlabeled questions, load one with "
                 "Calibration.load(path), or search with raw=True to rank by raw cosine"
             )
-        if scale is not None:
-            for question in questions:
-                _check_dimensions(question, scale, self.sources)
-        return quotas, scale
+        if scale is None:
+            return quotas, [None] * len(questions)
+        scales = [scale.for_question(question) for question in questions]
+        for question, chosen in zip(questions, scales, strict=True):
+            _check_dimensions(question, chosen, self.sources)
+        return quotas, list(scales)
 
 
 def _check_dimensions(question: Question, calibration: Calibration, searched: Iterable[Modality]) -> None:
@@ -272,3 +355,24 @@ def _check_dimensions(question: Question, calibration: Calibration, searched: It
                 f"question {question.text!r} has a vector of shape {vector.shape} for modality {modality!r}, which was "
                 f"calibrated with dimension {dimension}; embed it with the encoder of the calibration"
             )
+
+
+def _by_kind(questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
+    """Part questions in words from those that are pictures."""
+    if not questions:
+        raise InvalidInputError("calibration needs unlabeled questions, got none")
+    return [q for q in questions if q.kind != "image"], [q for q in questions if q.kind == "image"]
+
+
+def _alike(scales: Sequence[Calibration | None]) -> list[list[int]]:
+    """Group the places of questions that can be searched in one batch: those whose scales correct cosines alike."""
+    groups: dict[tuple[tuple[Modality, int], ...], list[int]] = {}
+    for place, scale in enumerate(scales):
+        entries = () if scale is None else scale.modalities.items()
+        key = tuple((m, id(entry.correction)) for m, entry in entries if entry.correction is not None)
+        groups.setdefault(key, []).append(place)
+    return list(groups.values())
+
+
+def _fall_back(method: str, error: UnreadableVectorsError) -> None:
+    warn(f"calibrated with {STANDARDIZED!r} instead of {method!r}: {error}", MethodFallbackWarning)

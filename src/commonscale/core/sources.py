@@ -108,7 +108,8 @@ def _check_one(candidates: Candidates, k: int, modality: Modality, unbounded: bo
     if count == 0 or (count == 1 and abs(cosines.item()) <= 1 + TOLERANCE):
         return
     if count > 1:
-        if (cosines[1:] > cosines[:-1]).any():
+        # Corrected hits are sorted by similarity, by our own doing; their source's answers came sorted.
+        if candidates.similarities is None and (cosines[1:] > cosines[:-1]).any():
             raise SourceError(f"{where} hits that are not sorted by cosine, best first: {cosines[:5].tolist()} ...")
         if len(set(candidates.ids)) < count:
             twice = next(name for name, times in Counter(candidates.ids).items() if times > 1)
@@ -120,7 +121,7 @@ def _check_one(candidates: Candidates, k: int, modality: Modality, unbounded: bo
             f"{where} the cosine {float(cosines[bad])!r} for document {candidates.ids[bad]!r}; "
             f"its vector, or the question's, is null or not finite"
         )
-    most = max(cosines[0], -cosines[-1])
+    most = max(cosines[0], -cosines[-1]) if candidates.similarities is None else np.abs(cosines).max()
     if most > 1 + TOLERANCE and not unbounded:
         raise SourceError(
             f"{where} a cosine of {float(most):.6g} in absolute value; a source must return true cosines: convert "

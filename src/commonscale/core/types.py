@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, overload, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, overload, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +29,16 @@ class Question:
         text: its wording; empty if only the vector is known.
         vector: its embedding (d,), searched in every modality that has no vector of its own.
         vectors: embeddings by modality, where modalities have encoders of their own.
+        kind: ``"text"``, or ``"image"`` for a question that is a picture, which has a scale of its own.
+        stratum: a key of the calibration's strata (a tenant, a language, a type of question); None for the scale of
+            all questions.
     """
 
     text: str = ""
     vector: Vector | None = None
     vectors: Mapping[Modality, Vector] = field(default_factory=dict)
+    kind: Literal["text", "image"] = "text"
+    stratum: str | None = None
 
     def vector_for(self, modality: Modality) -> Vector:
         """Give the embedding (d,) to search ``modality`` with.
@@ -58,11 +63,14 @@ class Candidates:
         ids: document ids, unique within the source.
         cosines: true cosines (n,) of question and document, descending; an ``unbounded`` source gives its scores.
         payloads: what the framework needs of each hit (a node, a document), or None.
+        similarities: what is put on the common scale (n,), descending, where that is not the cosine: it is centred or
+            corrected for hubs (see ``Correction``), and then the hits are in its order, not in that of the cosines.
     """
 
     ids: Sequence[str]
     cosines: Floats
     payloads: Sequence[Any] | None = None
+    similarities: Floats | None = None
 
 
 @runtime_checkable
@@ -79,6 +87,8 @@ class Source(Protocol):
     which returns one ``Probe`` per question, lets a source be verified (see ``commonscale.core.verification``); one
     whose attribute ``needs_check`` is false is verified on demand only, not before the first search; one with
     ``version`` and ``read_version()`` is verified again when its store is set up anew (see ``FirstUse``).
+    ``scan(size)``, which yields the ids and stored vectors (n, d) of all documents that it can find, in batches, and
+    ``vectors_of(ids)`` let methods be used that need the vectors (see ``commonscale.core.scanning``).
     """
 
     def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
@@ -90,6 +100,21 @@ class Source(Protocol):
 
         Returns:
             One ``Candidates`` per question with ``min(k, documents)`` hits, best first.
+        """
+        ...
+
+
+class Prior(Protocol):
+    """What is known of the modality that a question wants, before anything is searched."""
+
+    def offsets(self, questions: Sequence[Question]) -> Mapping[Modality, Floats]:
+        """Give what to add to the scores of each modality.
+
+        Args:
+            questions: the questions, embedded.
+
+        Returns:
+            By modality, one number per question (n,), in units of the common scale; a modality left out gets nothing.
         """
         ...
 

@@ -1,0 +1,194 @@
+"""What methods that need the documents' vectors learn from a bank of questions, in passes over each source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from commonscale.core.background import Background
+from commonscale.core.centering import centered_rows
+from commonscale.core.correction import HUB_WEIGHT, Correction, DocumentTable
+from commonscale.core.errors import SourceError
+from commonscale.core.question_vectors import question_rows
+from commonscale.core.scanning import scan
+from commonscale.core.types import Floats, Modality, Question, Vector
+
+NEIGHBORS = 10
+"""Banked questions whose similarities a hub score averages (the k of CSLS)."""
+
+_HELD = 1 << 26  # numbers of a source that are kept between the two passes: 256 MiB of float32
+
+Batch = tuple[list[str], Vector]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """What was learned of one modality.
+
+    Attributes:
+        correction: from cosines to similarities.
+        background: their background; None for centring alone, or without documents.
+        best_ids: each question's best document by similarity (C), None without documents.
+        best: its similarity (C,), NaN without documents.
+    """
+
+    correction: Correction | None
+    background: Background | None
+    best_ids: tuple[str | None, ...]
+    best: Floats
+
+
+def fit_modality(
+    questions: Sequence[Question],
+    source: Any,
+    modality: Modality,
+    *,
+    hubs: bool,
+) -> Fitted:
+    """Learn means, hub scores, background and best hits of one modality.
+
+    Args:
+        questions: the bank, at least one.
+        source: the modality's source; its store's vectors must be readable.
+        modality: the modality.
+        hubs: whether similarities are corrected for hubs and the background is taken (chance level); otherwise
+            cosines are centred only.
+
+    Returns:
+        What was learned.
+
+    Raises:
+        UnreadableVectorsError: if the vectors cannot be read.
+        SourceError: if there are none where there were some before.
+    """
+    documents = _Twice(source, modality)
+    total, count = _sum(documents)
+    if total is None:
+        empty = np.full(len(questions), np.nan)
+        return Fitted(None, None, (None,) * len(questions), empty)
+    bank = question_rows(questions, modality, len(total))
+    question_mean = bank.mean(axis=0, dtype=np.float64)
+    pass_ = ModalityPass(bank, question_mean, total / count, HUB_WEIGHT if hubs else 0.0)
+    for ids, vectors in documents:
+        pass_.add(ids, vectors)
+    return pass_.fitted(background=hubs)
+
+
+def hub_scores(similarities: npt.NDArray[np.floating[Any]]) -> Floats:
+    """Give each document's mean similarity with the ``NEIGHBORS`` questions closest to it.
+
+    Args:
+        similarities: shape (n, C) of n documents with the C banked questions.
+
+    Returns:
+        Hub scores (n,), float64; over all questions if there are fewer.
+    """
+    depth = min(NEIGHBORS, similarities.shape[1])
+    top = np.partition(similarities, similarities.shape[1] - depth, axis=1)[:, similarities.shape[1] - depth :]
+    # Sorted, so that the sum does not depend on the order in which a partition leaves them.
+    means: Floats = np.sort(top, axis=1).mean(axis=1, dtype=np.float64)
+    return means
+
+
+class ModalityPass:
+    """One pass over a modality's documents: their table, the sums of the background, and the best hits."""
+
+    def __init__(self, bank: Vector, question_mean: Floats, document_mean: Floats, hub_weight: float) -> None:
+        """Begin the pass.
+
+        Args:
+            bank: unit vectors (C, d) of the questions.
+            question_mean: mean of unit question vectors (d,).
+            document_mean: mean of the unit document vectors (d,).
+            hub_weight: weight of hub scores; 0 for none.
+        """
+        self._bank = centered_rows(bank, question_mean, "question")
+        self._means = question_mean, document_mean
+        self._weight = hub_weight
+        self._ids: list[str] = []
+        self._parts: list[Floats] = []
+        self._sums = np.zeros(len(bank))
+        self._squares = np.zeros(len(bank))
+        self._best = np.full(len(bank), -np.inf)
+        self._best_ids: list[str | None] = [None] * len(bank)
+
+    def add(self, ids: Sequence[str], vectors: Vector) -> None:
+        """Take in a batch of documents.
+
+        Args:
+            ids: their ids (n).
+            vectors: unit rows (n, d).
+        """
+        if not ids:
+            return
+        question_mean, document_mean = self._means
+        rows = vectors.astype(np.float64)
+        table = np.zeros((len(ids), 3))
+        table[:, 0] = rows @ question_mean
+        table[:, 1] = np.linalg.norm(rows - document_mean, axis=1)
+        found = centered_rows(vectors, document_mean, "document") @ self._bank.T
+        if self._weight:
+            table[:, 2] = hub_scores(found)
+        similarities = found - self._weight * table[:, 2, None]
+        self._sums += similarities.sum(axis=0)
+        self._squares += np.einsum("nc,nc->c", similarities, similarities)
+        best = similarities.argmax(axis=0)
+        highest = similarities[best, np.arange(len(best))]
+        for question in np.flatnonzero(highest > self._best).tolist():
+            self._best_ids[question] = ids[best[question]]
+        np.maximum(self._best, highest, out=self._best)
+        self._ids.extend(ids)
+        self._parts.append(table)
+
+    def fitted(self, *, background: bool) -> Fitted:
+        """Give what was learned.
+
+        Raises:
+            SourceError: if there was no document.
+        """
+        if not self._ids:
+            raise SourceError("the store was emptied while it was read; calibrate again")
+        along, norms, hubs = np.concatenate(self._parts).T.copy()
+        correction = Correction(*self._means, DocumentTable(tuple(self._ids), along, norms, hubs), self._weight)
+        level = Background.fit(self._sums, self._squares, len(self._ids)) if background else None
+        return Fitted(correction, level, tuple(self._best_ids), self._best)
+
+
+class _Twice:
+    """Reads a source twice; a small one is kept in memory after the first time."""
+
+    def __init__(self, source: Any, modality: Modality) -> None:
+        self._source = source
+        self._modality = modality
+        self._held: list[Batch] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._held is not None:
+            yield from self._held
+            return
+        held: list[Batch] | None = []
+        numbers = 0
+        for ids, vectors in scan(self._source, self._modality):
+            numbers += vectors.size
+            if held is not None:
+                held.append((ids, vectors))
+            if numbers > _HELD:
+                held = None
+            yield ids, vectors
+        self._held = held
+
+
+def _sum(documents: Iterable[Batch]) -> tuple[Floats | None, int]:
+    """Sum the unit vectors of a modality, and count them."""
+    total: Floats | None = None
+    count = 0
+    for ids, vectors in documents:
+        if len(ids):
+            added = vectors.sum(axis=0, dtype=np.float64)
+            total = added if total is None else total + added
+            count += len(ids)
+    return total, count
