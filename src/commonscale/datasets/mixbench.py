@@ -1,4 +1,4 @@
-"""MixBench (Li et al. 2025): texts, pictures and documents of both in one corpus, in four subsets."""
+"""MixBench (GR-CLIP, arXiv 2507.19054): texts, pictures and documents of both in one corpus, in four subsets."""
 
 from __future__ import annotations
 

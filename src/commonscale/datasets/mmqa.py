@@ -34,6 +34,7 @@ class MultiModalQA:
     """
 
     name = "mmqa"
+    evaluation_split = "dev"
 
     def __init__(self, folder: str | os.PathLike[str], pictures: str | os.PathLike[str] | None = None) -> None:
         """Set up; files are looked for when they are read.

@@ -81,6 +81,11 @@ class RetrievalDataset(Protocol):
         ...
 
     @property
+    def evaluation_split(self) -> str:
+        """The split that the papers evaluate on; ``"train"`` is the one that they calibrate with."""
+        ...
+
+    @property
     def store(self) -> PictureStore:
         """Where the pictures are."""
         ...

@@ -36,6 +36,7 @@ class UniVLDR:
     """
 
     name = "webqa"
+    evaluation_split = "test"
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         """Set up; files are looked for when they are read.

@@ -42,6 +42,7 @@ class WebQA:
     """
 
     name = "webqa"
+    evaluation_split = "test"
 
     def __init__(self, folder: str | os.PathLike[str], development: int = DEVELOPMENT) -> None:
         """Set up; files are looked for when they are read.
