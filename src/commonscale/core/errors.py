@@ -15,6 +15,7 @@
     ├── EncoderError (RuntimeError)             a model cannot be loaded, or gave vectors that cannot be used
     │   ├── InputRefusedError                   a service does not take a text or picture
     │   └── EncoderUnavailableError             a service cannot be used: no answer, no key, no quota left
+    ├── PriorError (RuntimeError)               what a prior asks did not answer, or not clearly
     ├── IngestError (RuntimeError)              putting items into a store stopped half-way
     ├── ImageError (ValueError)                 one picture cannot be read, is refused or is too large
     └── SourceError (RuntimeError)              a store or retriever broke the contract of a source
@@ -29,6 +30,7 @@
     ├── SkippedImageWarning                     pictures that could not be read were left out, with reasons
     ├── CacheWarning                            vectors could not be kept in a cache
     ├── MethodFallbackWarning                   calibrated with another method, since vectors cannot be read
+    ├── PriorWarning                            questions that a prior could not judge are ranked without it
     ├── StaleCalibrationWarning                 documents are found that the calibration does not know
     └── MissingModalityWarning                  a modality whose store failed is missing from a ranking
 
@@ -118,6 +120,10 @@ class ImageError(CommonscaleError, ValueError):
     """A picture cannot be read, is refused, or is too large to be decoded safely."""
 
 
+class PriorError(CommonscaleError, RuntimeError):
+    """A language model that a prior asks did not answer, or not in words that can be read."""
+
+
 class IngestError(CommonscaleError, RuntimeError):
     """Putting items into a store stopped half-way; putting all of them in again is safe.
 
@@ -175,6 +181,10 @@ class CacheWarning(CommonscaleWarning):
 
 class MethodFallbackWarning(CommonscaleWarning):
     """The method asked for needs vectors that a store does not give; a simpler one was used."""
+
+
+class PriorWarning(CommonscaleWarning):
+    """A prior could not judge some questions, which are ranked without it."""
 
 
 class StaleCalibrationWarning(CommonscaleWarning):
