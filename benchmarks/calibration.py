@@ -61,7 +61,7 @@ def _scenario(
     return Scenario(
         name,
         {
-            OURS: lambda _: search.calibrate(questions),
+            OURS: lambda _: search.calibrate(questions, method="standardized"),
             RAW: lambda _: [flat.search(asked, 1) for flat in raw],
         },
         [Comparison(OURS, RAW, 1.2)],

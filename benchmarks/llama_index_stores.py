@@ -107,7 +107,7 @@ def _scenario(
         embed_model=embed_model,
         similarity_top_k=k,
     )
-    ours.calibrate(banked)
+    ours.calibrate(banked, method="standardized")
 
     def stores(number: int) -> None:
         query = VectorStoreQuery(

@@ -147,13 +147,13 @@ def _run(
     vectors = dict(zip([*asked, *banked], [*world.questions.tolist(), *world.calibration.tolist()], strict=True))
     build = _langchain if kind.framework == "langchain" else _llama_index
     ours, contenders, comparisons, single = build(stores, vectors, asked, settings.k)
-    ours.calibrate(banked[:32])
+    ours.calibrate(banked[:32], method="standardized")
     start = time.perf_counter()
     contenders[comparisons[0].ours](0)
     once = time.perf_counter() - start
     count = max(8, min(len(banked), int(seconds / max(once, 1e-4) / 2)))
     start = time.perf_counter()
-    ours.calibrate(banked[:count])
+    ours.calibrate(banked[:count], method="standardized")
     rate = count / (time.perf_counter() - start)
     few = max(8, min(count, 100))
     start = time.perf_counter()

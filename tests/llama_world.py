@@ -144,7 +144,7 @@ def faiss_store(nodes: Sequence[BaseNode], metric: str = "IP") -> Any:
 def two_simple(world: World) -> StandardizedMultiModalRetriever:
     """The plainest retriever: two SimpleVectorStores, calibrated."""
     retriever = retriever_over(world, (simple_store(world.text_nodes), simple_store(world.image_nodes)))
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     return retriever
 
 

@@ -44,7 +44,7 @@ def core(path: Path) -> Ranking:
     questions = [Question("what?", np.zeros(512, dtype=np.float32))]
     statistics: dict[str, ModalityStatistics] = QuestionBank.fit(questions, search.sources).statistics()
     statistics["text"].merge(statistics["text"]).partial_fit([0.5])
-    calibration: Calibration = search.calibrate(questions)
+    calibration: Calibration = search.calibrate(questions, method="standardized")
     calibration.save(path)
     search.calibration = Calibration.load(path)
     calibration.probability(to_cosine([0.1], "squared_l2"), "text")
@@ -76,7 +76,7 @@ def llama_index(folder: Path) -> list[NodeWithScore]:
         embed_model=commonscale.llama_index.CommonscaleEmbedding("openai/clip-vit-base-patch32"),
         similarity_top_k=10,
     )
-    retriever.calibrate(["what?"], show_progress=True).save(folder / "calibration.json")
+    retriever.calibrate(["what?"], show_progress=True, method="standardized").save(folder / "calibration.json")
     put: list[str] = commonscale.llama_index.add_texts(
         SimpleVectorStore(), ["a cat", TextNode(text="a dog")], "folder", ids=["a", "b"], docstore=SimpleDocumentStore()
     )

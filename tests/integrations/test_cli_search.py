@@ -69,7 +69,7 @@ def expected(out: Path, clip: Path) -> tuple[JointSearch, Calibration]:
     vectors = load_encoder(clip).encode_questions(QUESTIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CommonscaleWarning)
-        return search, search.calibrate([Question(vector=vector) for vector in vectors])
+        return search, search.calibrate([Question(vector=vector) for vector in vectors], method="standardized")
 
 
 def test_calibrating_writes_the_file_and_prints_the_numbers(calibrated: Outcome, out: Path, clip: Path) -> None:

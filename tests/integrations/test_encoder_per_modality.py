@@ -323,7 +323,7 @@ def test_each_modality_is_searched_and_scaled_by_its_own_model(
 ) -> None:
     stores = filled(framework, kind, corpus, reader, clip, tmp_path)
     retriever = framework.retriever(stores, reader, clip)
-    calibration = retriever.calibrate(corpus.calibration)
+    calibration = retriever.calibrate(corpus.calibration, method="standardized")
     known = {modality: entry.provenance for modality, entry in calibration.modalities.items()}
     assert reader.dimension != clip.dimension
     for modality, encoder in ((TEXT, reader), (IMAGE, clip)):
@@ -347,7 +347,7 @@ def test_a_calibration_is_kept_with_both_models_and_refused_when_they_are_swappe
     stores = filled(framework, kind, corpus, reader, clip, tmp_path)
     question = next(iter(corpus.questions))
     retriever = framework.retriever(stores, reader, clip)
-    retriever.calibrate(corpus.calibration).save(tmp_path / "calibration.json")
+    retriever.calibrate(corpus.calibration, method="standardized").save(tmp_path / "calibration.json")
     before = framework.hits(framework.search(retriever, question))
     loaded = Calibration.load(tmp_path / "calibration.json")
     again = framework.retriever(stores, reader, clip, calibration=loaded)
@@ -373,7 +373,7 @@ def test_passages_by_bm25_and_pictures_by_clip(framework: Any, corpus: Corpus, c
     stores = filled(framework, "memory", corpus, clip, clip, tmp_path)
     stores[TEXT] = framework.by_words(corpus)
     retriever = framework.retriever(stores, None, clip)
-    calibration = retriever.calibrate(corpus.calibration)
+    calibration = retriever.calibrate(corpus.calibration, method="standardized")
     provenance = {modality: entry.provenance for modality, entry in calibration.modalities.items()}
     assert provenance[TEXT].encoder_fingerprint is None
     assert provenance[IMAGE].encoder_fingerprint == clip.fingerprint
@@ -401,7 +401,7 @@ def test_two_good_models_find_what_either_knows(framework: Any, corpus: Corpus, 
     reader = CallableEncoder(embed_text=turned, fingerprint="turned-160")
     stores = filled(framework, "memory", corpus, reader, clip, tmp_path)
     retriever = framework.retriever(stores, reader, clip)
-    retriever.calibrate(corpus.calibration)
+    retriever.calibrate(corpus.calibration, method="standardized")
     standardized = recall(framework, retriever, corpus)
     # Cosines of two models are numbers of two kinds: ranked as they are, one modality hides the other.
     raw = recall(framework, framework.retriever(stores, reader, clip, raw=True), corpus)
@@ -427,7 +427,7 @@ def test_models_of_a_framework_for_each_modality(corpus: Corpus, clip: Encoder, 
         with CachedEncoder(pictures, tmp_path / name / "cache") as cached:
             stores = filled(framework, "index", corpus, words, cached, tmp_path / name)
             retriever = framework.retriever(stores, words, cached)
-            retriever.calibrate(corpus.calibration)
+            retriever.calibrate(corpus.calibration, method="standardized")
             check(framework.hits(framework.search(retriever, question)), exact)
 
 
@@ -449,7 +449,7 @@ def test_the_core_takes_a_vector_for_each_modality(corpus: Corpus, reader: Encod
         return [Question(q, vectors={m: rows[m][i] for m in rows}) for i, q in enumerate(questions)]
 
     search = JointSearch(sources, provenance=provenance)
-    calibration = search.calibrate(asked(corpus.calibration))
+    calibration = search.calibrate(asked(corpus.calibration), method="standardized")
     question = next(iter(corpus.questions))
     ranking = search.search(asked([question])[0], 20)
     check([(h.id, h.modality, h.cosine, h.score) for h in ranking], expected(corpus, reader, clip, question))
@@ -492,7 +492,7 @@ def test_real_photos_beside_captions_that_another_model_reads(framework: Any, ph
     corpus, reader, pictures = photos.corpus, photos.reader, photos.pictures
     stores = filled(framework, "memory", corpus, reader, pictures, tmp_path)
     retriever = framework.retriever(stores, reader, pictures)
-    calibration = retriever.calibrate(corpus.calibration)
+    calibration = retriever.calibrate(corpus.calibration, method="standardized")
     assert {m: e.provenance.dimension for m, e in calibration.modalities.items()} == {TEXT: 384, IMAGE: 256}
     question = next(iter(corpus.questions))
     check(framework.hits(framework.search(retriever, question)), expected(corpus, reader, pictures, question))

@@ -57,7 +57,7 @@ def test_sources_fit_joint_search(tmp_path: Path, rng: np.random.Generator) -> N
     assert all(isinstance(source, Source) for source in index.sources().values())
     search = JointSearch(index.sources(), provenance=index.provenance())
     questions = [Question(vector=row) for row in unit_rows(rng, 40, DIMENSION)]
-    calibration = search.calibrate(questions)
+    calibration = search.calibrate(questions, method="standardized")
     assert calibration.modalities["image"].provenance.encoder_fingerprint == "encoder-a"
     assert calibration.modalities["text"].provenance.dimension == DIMENSION
     assert len(search.search(questions[0], 30)) == 30

@@ -46,7 +46,7 @@ class Ours:
     def calibrated(self, **settings: Any) -> Any:
         """Make a retriever and calibrate it."""
         retriever = self.retriever(**settings)
-        retriever.calibrate(list(QUESTIONS))
+        retriever.calibrate(list(QUESTIONS), method="standardized")
         return retriever
 
     def sources(self, **settings: Any) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def test_a_changed_file_that_is_right_loads(tmp_path: Path) -> None:
         ("\x00\x01binary", "no valid JSON"),
         ("[1, 2]", 'lacks "format": "commonscale.calibration"'),
         ('{"schema_version": 1}', 'lacks "format"'),
-        (changed(schema_version=2), "schema version 2, this commonscale reads version 1; upgrade"),
+        (changed(schema_version=3), "schema version 3, this commonscale reads versions 1 to 2; upgrade"),
         (changed(schema_version=True), "schema version True"),
         (changed(mean=...), "field 'mean' is missing"),
         (changed(mean="0.8"), "field 'mean' is '0.8'"),

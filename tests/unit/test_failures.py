@@ -112,7 +112,11 @@ async def ask(mode: str, search: JointSearch, k: int = 4, **settings: Any) -> Ra
 
 
 async def calibrate(mode: str, search: JointSearch, questions: Sequence[Question]) -> Calibration:
-    return await search.acalibrate(questions) if mode == "async" else search.calibrate(questions)
+    return (
+        await search.acalibrate(questions, method="standardized")
+        if mode == "async"
+        else search.calibrate(questions, method="standardized")
+    )
 
 
 @pytest.mark.parametrize(
@@ -319,7 +323,7 @@ async def test_calibrating_never_skips_and_keeps_the_calibration_in_use(mode: st
     assert search.calibration is SCALE
     with pytest.raises(SourceUnavailableError):
         QuestionBank.fit(questions, search.sources, failures=SKIP)
-    expected = JointSearch({"text": texts(), "image": images()}).calibrate(questions)
+    expected = JointSearch({"text": texts(), "image": images()}).calibrate(questions, method="standardized")
     assert await calibrate(mode, search, questions) == search.calibration == expected
     assert image.calls[-1] == (40, 1)
 

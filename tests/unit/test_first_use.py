@@ -64,7 +64,7 @@ def inverted(cosines: Any) -> Any:
 def test_a_good_source_is_checked_once_and_cheaply() -> None:
     source = Probed()
     search = JointSearch({"text": source})
-    search.calibrate(QUESTIONS)
+    search.calibrate(QUESTIONS, method="standardized")
     assert source.probed == [(2, 10), (4, 10)]
     search.search(QUESTIONS[0], 5)
     search.search_batch(QUESTIONS, 5)
@@ -77,7 +77,7 @@ def test_an_error_is_raised_before_the_first_search_with_the_report(how: str) ->
     source = Probed(number=inverted)
     search = JointSearch({"image": ArraySource(["a"], VECTORS[:1], "image"), "text": source})
     do = {
-        "calibrate": lambda: search.calibrate(QUESTIONS),
+        "calibrate": lambda: search.calibrate(QUESTIONS, method="standardized"),
         "search": lambda: search.search(QUESTIONS[0], 3, raw=True),
         "search_batch": lambda: search.search_batch(QUESTIONS, 3, raw=True),
     }[how]
@@ -94,7 +94,7 @@ def test_an_error_is_raised_before_the_first_search_with_the_report(how: str) ->
 async def test_the_asynchronous_searches_check_off_the_event_loop() -> None:
     for source in (Probed(), Native()):
         search = JointSearch({"text": source})
-        await search.acalibrate(QUESTIONS)
+        await search.acalibrate(QUESTIONS, method="standardized")
         await search.asearch(QUESTIONS[0], 3)
         assert len(source.probed) == 2
         assert threading.get_ident() not in source.threads

@@ -94,6 +94,6 @@ def test_warnings_point_at_the_caller() -> None:
     search = commonscale.JointSearch({"text": ArraySource(["a"], vectors[:1])})
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        search.calibrate([commonscale.Question(vector=vector) for vector in vectors])
+        search.calibrate([commonscale.Question(vector=vector) for vector in vectors], method="standardized")
     assert len(caught) == 1
     assert {Path(w.filename).name for w in caught} == {"test_package.py"}

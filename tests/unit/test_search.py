@@ -334,7 +334,7 @@ def test_calibrate_uses_the_questions_and_then_searches() -> None:
     rng = np.random.default_rng(2)
     sources = {m: ArraySource([f"{m}{i}" for i in range(30)], unit_rows(rng, 30, 4), m) for m in ("text", "image")}
     search = JointSearch(sources, provenance={"text": Provenance("clip:1", 4, "cosine")})
-    calibration = search.calibrate([Question(vector=v) for v in unit_rows(rng, 40, 4)])
+    calibration = search.calibrate([Question(vector=v) for v in unit_rows(rng, 40, 4)], method="standardized")
     assert search.calibration is calibration
     assert calibration.questions == 40
     assert calibration.method == "standardized"
@@ -348,7 +348,7 @@ def test_a_failed_calibration_keeps_the_one_in_use() -> None:
         pytest.warns(UserWarning, match="no document"),
         pytest.raises(InvalidInputError, match="index documents first"),
     ):
-        search.calibrate([ASK] * 30)
+        search.calibrate([ASK] * 30, method="standardized")
     assert search.calibration is SCALE
 
 

@@ -222,7 +222,7 @@ def words_and_vectors():
 def test_scores_and_cosines_are_ranked_together_by_their_own_statistics():
     questions, scores, images = words_and_vectors()
     search = JointSearch({"text": Scores(scores), "image": images})
-    search.calibrate(questions)
+    search.calibrate(questions, method="standardized")
     best = [max(scores[q.text].values()) for q in questions]
     cosines = np.array([images.vectors @ q.vector for q in questions])
     tops = cosines.max(axis=1)

@@ -80,7 +80,7 @@ def test_calibration_and_ranking_without_an_index(shards: Shards) -> None:
     bank = QuestionBank.fit(questions(), sources)
     assert set(bank.statistics()) == {"text", "image"}
     search = JointSearch(sources, provenance=ShardSource.provenance(shards))
-    calibration = search.calibrate(questions())
+    calibration = search.calibrate(questions(), method="standardized")
     assert calibration.modalities["text"].provenance.encoder_fingerprint == "elsewhere-1"
     assert len(search.search(questions(1)[0], 10)) == 10
     assert search.verify(questions(1)).ok

@@ -21,5 +21,5 @@ def world() -> World:
 def retriever(world: World, tmp_path: Path) -> StandardizedMultiModalRetriever:
     """A calibrated retriever over two stores in memory."""
     retriever = StandardizedMultiModalRetriever(**world.stores("in-memory", "two", tmp_path))
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     return retriever

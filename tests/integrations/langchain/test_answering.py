@@ -46,7 +46,7 @@ def pictured(tmp_path: Path) -> StandardizedMultiModalRetriever:
         k=6,
         minimum={"text": 2},
     )
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     return retriever
 
 

@@ -302,7 +302,7 @@ def test_through_a_cache_an_index_and_a_retriever(
             assert len(embeddings.given) == (len(pictures) if attempt == 0 else 0)
             embeddings.given.clear()
         retriever = StandardizedMultiModalRetriever(store=index, embeddings=encoder, k=10)
-        calibration = retriever.calibrate(QUESTIONS)
+        calibration = retriever.calibrate(QUESTIONS, method="standardized")
         assert calibration.modalities["image"].provenance.encoder_fingerprint == "ClipEmbeddings:tiny-clip"
         found = retriever.invoke("a red dog")
         assert {document.metadata["commonscale_modality"] for document in found} == {"text", "image"}

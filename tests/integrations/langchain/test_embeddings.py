@@ -91,7 +91,7 @@ async def test_retriever_embeds_calibration_questions_in_one_batch():
     questions = [
         "".join(chr(97 + number * place % 26) for place in range(1, 7)) + "a" * (number % 7) for number in range(60)
     ]
-    retriever.calibrate(questions)
+    retriever.calibrate(questions, method="standardized")
     await retriever.aretrieve_batch(["red bus", "tree"])
     assert encoder.calls == [("question", 60), ("question", 2)]
     assert retriever.invoke("red bus", k=1)[0].id == "a"

@@ -50,7 +50,7 @@ async def test_an_empty_question_is_refused(retriever: StandardizedMultiModalRet
     with pytest.raises(InvalidInputError, match="has no text; ask something"):
         await retriever.ainvoke(question)
     with pytest.raises(InvalidInputError, match="has no text; ask something"):
-        retriever.calibrate(["what is red", question])
+        retriever.calibrate(["what is red", question], method="standardized")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_from_folder_to_content_blocks(tmp_path: Path):
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(6), abs=1e-5)
 
     retriever = StandardizedMultiModalRetriever(text_store=texts, image_store=pictures)
-    calibration = retriever.calibrate(QUESTIONS)
+    calibration = retriever.calibrate(QUESTIONS, method="standardized")
     provenance = calibration.modalities["image"].provenance
     assert (provenance.encoder_fingerprint, provenance.dimension) == (embeddings.fingerprint, DIMENSION)
 

@@ -34,7 +34,7 @@ def world(request: pytest.FixtureRequest) -> World:
 @pytest.fixture
 def retriever(world: World, kind: str, layout: str, tmp_path: Path) -> StandardizedMultiModalRetriever:
     retriever = StandardizedMultiModalRetriever(**world.stores(kind, layout, tmp_path), embeddings=world.embeddings)
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     return retriever
 
 

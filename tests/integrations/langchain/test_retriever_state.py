@@ -59,7 +59,7 @@ def test_searching_needs_a_calibration(world, tmp_path):
 
 
 def test_calibrate_returns_and_keeps_the_calibration(retriever, tmp_path):
-    calibration = retriever.calibrate(QUESTIONS)
+    calibration = retriever.calibrate(QUESTIONS, method="standardized")
     assert retriever.calibration is calibration
     assert calibration.questions == len(QUESTIONS)
     assert calibration.modalities["image"].provenance == Provenance(None, DIMENSION, "cosine")
@@ -70,7 +70,9 @@ def test_calibrate_returns_and_keeps_the_calibration(retriever, tmp_path):
 
 
 async def test_acalibrate(retriever):
-    assert (await retriever.acalibrate(QUESTIONS)).modalities == retriever.calibrate(QUESTIONS).modalities
+    assert (await retriever.acalibrate(QUESTIONS, method="standardized")).modalities == retriever.calibrate(
+        QUESTIONS, method="standardized"
+    ).modalities
 
 
 def test_calibration_can_be_a_field_and_be_assigned(retriever):
@@ -99,7 +101,7 @@ def test_mismatching_calibration_is_refused_everywhere(world, retriever, tmp_pat
 def test_calibration_of_another_encoder_is_refused(world, tmp_path):
     stores = world.stores("in-memory", "two", tmp_path)
     retriever = StandardizedMultiModalRetriever(**stores, embeddings=ToyEncoder())
-    calibration = retriever.calibrate(QUESTIONS)
+    calibration = retriever.calibrate(QUESTIONS, method="standardized")
     assert calibration.modalities["text"].provenance.encoder_fingerprint == "toy"
     with pytest.raises(CalibrationMismatchError, match="'toy', not 'other'"):
         StandardizedMultiModalRetriever(
@@ -128,13 +130,16 @@ class NamedEmbeddings(WordEmbeddings):
 def test_embeddings_are_identified_by_class_and_model(world, tmp_path, names, expected):
     stores = world.stores("in-memory", "two", tmp_path)
     retriever = StandardizedMultiModalRetriever(**stores, embeddings=NamedEmbeddings(**names))
-    assert retriever.calibrate(QUESTIONS).modalities["text"].provenance.encoder_fingerprint == expected
+    assert (
+        retriever.calibrate(QUESTIONS, method="standardized").modalities["text"].provenance.encoder_fingerprint
+        == expected
+    )
 
 
 def test_calibration_of_another_model_of_the_same_dimension_is_refused(world, tmp_path):
     stores = world.stores("in-memory", "two", tmp_path)
     retriever = StandardizedMultiModalRetriever(**stores, embeddings=NamedEmbeddings(model="small"))
-    calibration = retriever.calibrate(QUESTIONS)
+    calibration = retriever.calibrate(QUESTIONS, method="standardized")
     same = StandardizedMultiModalRetriever(**stores, embeddings=NamedEmbeddings(model="small"), calibration=calibration)
     assert same.invoke(QUESTION) == retriever.invoke(QUESTION)
     with pytest.raises(CalibrationMismatchError, match="'NamedEmbeddings:small', not 'NamedEmbeddings:large'"):
@@ -151,7 +156,7 @@ def test_the_search_is_made_once_per_wiring_and_calibration(world, tmp_path, mon
 
     monkeypatch.setattr("commonscale.langchain.wiring.JointSearch", Counted)
     retriever = StandardizedMultiModalRetriever(**world.stores("in-memory", "two", tmp_path))
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     retriever.invoke(QUESTION)
     count = len(made)
     first = retriever.invoke(QUESTION)
@@ -183,7 +188,7 @@ def test_calibration_of_an_index_fits_the_index_whatever_embeds_the_questions(tm
     names = [f"passage {number}" for number in range(20)]
     index.add([Document(name, "text") for name in names], ToyEncoder().encode_texts(names))
     retriever = StandardizedMultiModalRetriever(store=index, modalities=["text"], embeddings=WordEmbeddings())
-    calibration = retriever.calibrate(QUESTIONS)
+    calibration = retriever.calibrate(QUESTIONS, method="standardized")
     assert (
         calibration.modalities["text"].provenance
         == index.provenance()["text"]
@@ -307,13 +312,13 @@ async def test_callbacks_are_called_for_every_question(retriever):
 
 def test_few_questions_are_warned_of(retriever):
     with pytest.warns(FewQuestionsWarning, match="2 different questions") as caught:
-        retriever.calibrate(["one", "two"])
+        retriever.calibrate(["one", "two"], method="standardized")
     assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_progress_bar(retriever, capsys):
     pytest.importorskip("tqdm")
-    retriever.calibrate(QUESTIONS, show_progress=True)
+    retriever.calibrate(QUESTIONS, show_progress=True, method="standardized")
     assert "calibrating" in capsys.readouterr().err
 
 
@@ -349,13 +354,13 @@ def test_wrong_arguments_are_named(world, retriever, tmp_path):
     with pytest.raises(
         InvalidInputError, match="a list of questions is needed, got one question: 'one question'; put it"
     ):
-        retriever.calibrate("one question")
+        retriever.calibrate("one question", method="standardized")
     with pytest.raises(InvalidInputError, match="questions must be strings"):
         retriever.invoke({"question": "x"})
     with pytest.raises(InvalidInputError, match="unknown modality 'audio'"):
         retriever.invoke(QUESTION, minimum={"audio": 1})
     with pytest.raises(InvalidInputError, match="got none"):
-        retriever.calibrate([])
+        retriever.calibrate([], method="standardized")
     assert retriever.retrieve_batch([]) == []
 
 

@@ -26,7 +26,7 @@ class StandardTests(RetrieversIntegrationTests):
     @property
     def retriever_constructor_params(self) -> dict[str, Any]:
         stores = World().stores("in-memory", self.layout, Path())
-        calibration = StandardizedMultiModalRetriever(**stores).calibrate(QUESTIONS)
+        calibration = StandardizedMultiModalRetriever(**stores).calibrate(QUESTIONS, method="standardized")
         return {**stores, "calibration": calibration}
 
     @property

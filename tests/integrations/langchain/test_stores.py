@@ -282,7 +282,7 @@ async def test_empty_modality(kind, tmp_path):
     retriever = raw(stores, k=5)
     assert len(retriever.invoke(QUESTION)) == len(await retriever.ainvoke(QUESTION)) == 5
     with pytest.warns(DegenerateStatisticsWarning, match="'image' returned no document"):
-        retriever.calibrate(QUESTIONS)
+        retriever.calibrate(QUESTIONS, method="standardized")
     assert len(retriever.invoke(QUESTION, raw=False)) == 5
 
 
@@ -351,7 +351,9 @@ def test_unknown_store_is_refused_and_a_named_kind_is_enough():
     found = retriever.invoke(QUESTION)
     assert ids(found) == [i for i, _, _ in expected]
     assert [d.metadata["commonscale_cosine"] for d in found] == pytest.approx([c for _, c, _ in expected], abs=1e-5)
-    assert retriever.calibrate(QUESTIONS).modalities["text"].provenance.score_kind == "squared_l2"
+    assert (
+        retriever.calibrate(QUESTIONS, method="standardized").modalities["text"].provenance.score_kind == "squared_l2"
+    )
 
 
 def test_score_kinds_by_modality_and_as_function(tmp_path):
@@ -360,7 +362,13 @@ def test_score_kinds_by_modality_and_as_function(tmp_path):
     kinds = {"image": lambda scores: 1 - scores / 2}
     found = raw(stores, score_kind=kinds).invoke(QUESTION)
     assert ids(found) == [i for i, _, _ in world.expected(QUESTION, 10, raw=True)]
-    assert raw(stores, score_kind=kinds).calibrate(QUESTIONS).modalities["image"].provenance.score_kind == "<lambda>"
+    assert (
+        raw(stores, score_kind=kinds)
+        .calibrate(QUESTIONS, method="standardized")
+        .modalities["image"]
+        .provenance.score_kind
+        == "<lambda>"
+    )
 
 
 def test_wrong_kind_is_found_out(tmp_path):

@@ -69,7 +69,7 @@ def retriever(tmp_path: Path) -> StandardizedMultiModalRetriever:
     model = FixedEmbedding(vectors=vectors)
     index = MultiModalVectorStoreIndex(nodes, embed_model=model, image_embed_model=model)
     made = StandardizedMultiModalRetriever.from_index(index, similarity_top_k=8)
-    made.calibrate(questions)
+    made.calibrate(questions, method="standardized")
     return made
 
 

@@ -252,7 +252,7 @@ def test_through_a_cache_an_index_and_a_retriever(model: ClipEmbedding, pictures
             assert len(model.given) == (len(pictures) if attempt == 0 else 0)
             model.given.clear()
         retriever = StandardizedMultiModalRetriever(store=index, embed_model=encoder, similarity_top_k=10)
-        calibration = retriever.calibrate(QUESTIONS)
+        calibration = retriever.calibrate(QUESTIONS, method="standardized")
         assert calibration.modalities["image"].provenance.encoder_fingerprint == "ClipEmbedding:tiny-clip"
         found = retriever.retrieve("a red dog")
         assert {node.metadata["commonscale_modality"] for node in found} == {"text", "image"}
@@ -274,7 +274,7 @@ def test_stores_take_it_like_any_encoder(model: ClipEmbedding, pictures: list[st
     with pytest.warns(SkippedImageWarning, match="broken"):
         add_images(index_images, [*pictures, str(tmp_path / "broken.png")], encoder)
     retriever = StandardizedMultiModalRetriever(text_store=index_texts, image_store=index_images, embed_model=encoder)
-    calibration = retriever.calibrate(QUESTIONS)
+    calibration = retriever.calibrate(QUESTIONS, method="standardized")
     other = LlamaIndexEncoder(model, fingerprint="another")
     empty = _faiss(tmp_path / "empty")
     with pytest.raises(CalibrationMismatchError, match="encoder 'ClipEmbedding:tiny-clip', not 'another'"):

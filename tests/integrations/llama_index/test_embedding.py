@@ -138,7 +138,7 @@ def test_index_and_retriever_with_an_encoder() -> None:
     retriever = StandardizedMultiModalRetriever.from_index(index)
     encoder.batches.clear()
     questions = [f"question {i}" for i in range(40)]
-    calibration = retriever.calibrate(questions)
+    calibration = retriever.calibrate(questions, method="standardized")
     assert [len(items) for _, items in encoder.batches] == [10, 10, 10, 10]  # LlamaIndex's default batch size
     assert calibration.modalities["image"].provenance.encoder_fingerprint == "sha256:abc"
     assert len(retriever.retrieve("another")) == 10

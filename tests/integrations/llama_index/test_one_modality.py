@@ -77,7 +77,7 @@ async def test_without_checks_nothing_is_verified(world: World) -> None:
 
 def test_a_calibration_and_a_policy_assigned_later_hold(world: World) -> None:
     retriever = over(world, Probed(world))
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     before = pairs(retriever.text_retrieve(QUESTIONS[0]))
     tops = {"text": [0.9, 1.0, 0.8] * 20, "image": [0.1, 0.2, 0.3] * 20}
     other = Calibration.from_labeled_pairs(
@@ -96,7 +96,7 @@ def test_a_calibration_and_a_policy_assigned_later_hold(world: World) -> None:
 
 def test_a_calibration_of_another_encoder_is_refused_for_one_modality_too(world: World) -> None:
     retriever = over(world, Probed(world))
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     # What is known of a store may be learned after the calibration was given.
     retriever._search.provenance["image"] = Provenance(score_kind="BM25Okapi:raw")
     with pytest.raises(CalibrationMismatchError, match="'cosine', not 'BM25Okapi:raw'"):

@@ -117,7 +117,7 @@ def assert_ranked(nodes: list, expected: list[tuple[str, float]]) -> None:
 
 
 async def test_ranks_as_brute_force(retriever: StandardizedMultiModalRetriever, world: World) -> None:
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     for question in (0, 7):
         expected = world.ranking(question, 10)
         assert {i[0] for i, _ in expected} == {"t", "i"}
@@ -126,7 +126,7 @@ async def test_ranks_as_brute_force(retriever: StandardizedMultiModalRetriever, 
 
 
 async def test_batch_ranks_as_one_by_one(retriever: StandardizedMultiModalRetriever, world: World) -> None:
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     for answers in (retriever.retrieve_batch(QUESTIONS), await retriever.aretrieve_batch(QUESTIONS)):
         assert len(answers) == len(QUESTIONS)
         for question, nodes in enumerate(answers):
@@ -137,7 +137,7 @@ async def test_batch_ranks_as_one_by_one(retriever: StandardizedMultiModalRetrie
 async def test_one_modality_has_the_scores_of_the_joint_ranking(
     retriever: StandardizedMultiModalRetriever, world: World
 ) -> None:
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     everything = world.ranking(4, TEXTS + IMAGES)
     texts = [pair for pair in everything if pair[0][0] == "t"][:10]
     images = [pair for pair in everything if pair[0][0] == "i"][:10]
@@ -148,7 +148,7 @@ async def test_one_modality_has_the_scores_of_the_joint_ranking(
 
 
 def test_more_hits_than_documents(retriever: StandardizedMultiModalRetriever, world: World) -> None:
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     retriever.similarity_top_k = 500
     assert_ranked(retriever.retrieve(QUESTIONS[1]), world.ranking(1, 500))
 
@@ -164,7 +164,7 @@ def test_raw_and_quotas(retriever: StandardizedMultiModalRetriever, world: World
 
 
 def test_nodes_come_back_as_they_were(retriever: StandardizedMultiModalRetriever, world: World) -> None:
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     originals = {node.node_id: node for node in [*world.text_nodes, *world.image_nodes]}
     for found in retriever.retrieve(QUESTIONS[0]):
         original = originals[found.node.node_id]
@@ -199,7 +199,7 @@ async def test_calibration_can_be_saved_and_swapped(world: World, tmp_path: Path
         calibration=Calibration.load(tmp_path / "calibration.json"),
     )
     assert_ranked(again.retrieve(QUESTIONS[5]), world.ranking(5, 10))
-    calibration = await again.acalibrate(QUESTIONS)
+    calibration = await again.acalibrate(QUESTIONS, method="standardized")
     assert calibration is again.calibration
     again.calibration = None
     with pytest.raises(NotCalibratedError):
@@ -210,7 +210,7 @@ def test_calibration_says_where_it_comes_from(world: World) -> None:
     store = simple_store([])
     retriever = retriever_over(world, (store, simple_store(world.image_nodes)))
     store.add(world.text_nodes)  # the dimension is not known when the retriever is made
-    provenance = retriever.calibrate(QUESTIONS).modalities["text"].provenance
+    provenance = retriever.calibrate(QUESTIONS, method="standardized").modalities["text"].provenance
     assert (provenance.encoder_fingerprint, provenance.dimension) == ("FixedEmbedding:fixed", DIMENSION)
     assert provenance.score_kind == "cosine"
 
@@ -232,7 +232,7 @@ def test_each_question_is_embedded_once_per_model(world: World) -> None:
 
 def test_progress_bar_while_calibrating(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     retriever = two_simple(world)
-    retriever.calibrate(QUESTIONS, show_progress=True)
+    retriever.calibrate(QUESTIONS, show_progress=True, method="standardized")
     assert "Embedding questions" in capsys.readouterr().err
 
 
@@ -248,7 +248,7 @@ def test_one_store_alone(world: World) -> None:
     retriever = StandardizedMultiModalRetriever(
         image_store=simple_store(world.image_nodes), image_nodes=images, embed_model=world.model
     )
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     assert {node.node.node_id[0] for node in retriever.retrieve(QUESTIONS[0])} == {"i"}
     assert retriever.text_retrieve(QUESTIONS[0]) == []
 
@@ -259,7 +259,7 @@ def test_empty_modality(world: World, empty: str) -> None:
     stores = (simple_store(nodes["text"]), simple_store(nodes["image"]))
     retriever = retriever_over(world, stores)
     with pytest.warns(UserWarning, match=f"modality '{empty}' returned no document"):
-        retriever.calibrate(QUESTIONS)
+        retriever.calibrate(QUESTIONS, method="standardized")
     assert len(retriever.retrieve(QUESTIONS[0])) == 10
     late = {"text": world.text_nodes, "image": world.image_nodes}[empty]
     stores[empty == "image"].add(late)
@@ -322,7 +322,7 @@ def test_a_single_question_is_no_list(world: World) -> None:
     retriever = two_simple(world)
     for question in ("red bus", QueryBundle("red bus")):
         with pytest.raises(InvalidInputError, match="put it into a list"):
-            retriever.calibrate(question)
+            retriever.calibrate(question, method="standardized")
 
 
 def test_from_index_takes_only_vector_indexes() -> None:

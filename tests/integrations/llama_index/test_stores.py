@@ -97,7 +97,7 @@ def test_simple_store_with_vectors_of_any_norm(world: World) -> None:
     assert norms.min() < 0.2
     assert norms.max() > 5
     retriever = retriever_over(stretched, (store, simple_store(stretched.image_nodes)))
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     assert [i for i, _ in pairs(retriever.retrieve(QUESTIONS[0]))] == [i for i, _ in world.ranking(0, 10)]
 
 
@@ -167,7 +167,7 @@ def test_faiss_with_vectors_that_are_not_of_unit_norm(world: World, metric: str)
     stretched = World(norm=10.0)
     stores = (faiss_store(stretched.text_nodes, metric), faiss_store(stretched.image_nodes, metric))
     retriever = retriever_over(stretched, stores)
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     found = pairs(retriever.retrieve(QUESTIONS[0]))
     assert [i for i, _ in found] == [i for i, _ in world.ranking(0, 10)]
     assert [s for _, s in found] == pytest.approx([s for _, s in world.ranking(0, 10)], abs=1e-5)
@@ -236,7 +236,7 @@ async def test_an_unknown_store_with_a_named_score_kind(world: World, kind: Any,
         embed_model=world.model,
         score_kind={"text": kind, "image": "cosine"},
     )
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     for found in (retriever.retrieve(QUESTIONS[0]), await retriever.aretrieve(QUESTIONS[0])):
         assert [i for i, _ in pairs(found)] == [i for i, _ in world.ranking(0, 10)]
     assert all(q.node_ids is None and q.filters is None for q in stores[0].queries)
@@ -447,7 +447,7 @@ async def test_a_core_source_may_hold_several_modalities(world: World, kind: Any
     }[held]
     store = kind(world, payloads)
     retriever = StandardizedMultiModalRetriever(store=store, embed_model=world.model, similarity_top_k=10, **settings)
-    retriever.calibrate(QUESTIONS)
+    retriever.calibrate(QUESTIONS, method="standardized")
     for question in (0, 7):
         expected = [i for i, _ in world.ranking(question, 10)]
         assert {i[0] for i in expected} == {"t", "i"}

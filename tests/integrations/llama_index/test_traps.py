@@ -68,7 +68,7 @@ async def test_the_query_bundle_is_never_written_to(world: World) -> None:
     retriever = retriever_over(world, stores(world), image_embed_model=other)
     bundle = QueryBundle(QUESTIONS[0])
     before = copy.deepcopy(bundle)
-    retriever.calibrate([bundle, *QUESTIONS])
+    retriever.calibrate([bundle, *QUESTIONS], method="standardized")
     first = pairs(retriever.retrieve(bundle))
     assert bundle == before
     assert pairs(retriever.retrieve(bundle)) == first
@@ -109,7 +109,7 @@ def test_a_mixed_store_gives_texts_too(world: World) -> None:
     theirs = index.as_retriever(similarity_top_k=20).retrieve(QUESTIONS[0])
     assert {n.node.node_id[0] for n in theirs} == {"i"}
     ours = StandardizedMultiModalRetriever.from_index(index, nodes=by_id)
-    ours.calibrate(QUESTIONS)
+    ours.calibrate(QUESTIONS, method="standardized")
     assert [i for i, _ in pairs(ours.retrieve(QUESTIONS[0]))] == [i for i, _ in world.ranking(0, 10)]
 
 
@@ -305,7 +305,7 @@ def test_a_reloaded_index_ranks_the_same(world: World, tmp_path: Any) -> None:
     index = MultiModalVectorStoreIndex(
         [*world.text_nodes, *world.image_nodes], embed_model=world.model, image_embed_model=world.model
     )
-    calibration = StandardizedMultiModalRetriever.from_index(index).calibrate(QUESTIONS)
+    calibration = StandardizedMultiModalRetriever.from_index(index).calibrate(QUESTIONS, method="standardized")
     index.storage_context.persist(tmp_path)
     loaded = load_index_from_storage(
         StorageContext.from_defaults(persist_dir=str(tmp_path)),

@@ -41,7 +41,7 @@ def mean_recall(found: list[Any], expected: list[Any]) -> float:
 def test_joint_ranking_and_calibration_are_those_of_numpy(kind: Kind, layout: str, open_kind: Any) -> None:
     ours = open_kind(kind, layout, behaviour="ranking")
     retriever = ours.retriever()
-    calibration = retriever.calibrate(list(QUESTIONS))
+    calibration = retriever.calibrate(list(QUESTIONS), method="standardized")
     tolerance = 1e-5 if kind.recall == 1.0 else 0.02
     for modality, (mean, std) in ours.corpus.statistics().items():
         fitted = calibration.modalities[modality].statistics
@@ -131,7 +131,7 @@ def test_a_store_that_is_opened_again_ranks_the_same(kind: Kind, layout: str, op
         pytest.skip(f"{kind.id}, reopen: it lives in memory only")
     ours = open_kind(kind, layout, behaviour="reopen")
     retriever = ours.retriever()
-    retriever.calibrate(list(QUESTIONS)).save(tmp_path / "calibration.json")
+    retriever.calibrate(list(QUESTIONS), method="standardized").save(tmp_path / "calibration.json")
     before = ours.ask_all(retriever, QUESTIONS[:5])
     ours.reopen()
     again = ours.retriever(calibration=Calibration.load(tmp_path / "calibration.json"))

@@ -85,7 +85,7 @@ class Bench:
         if mode == "sync":
             await asyncio.to_thread(retriever.calibrate, list(QUESTIONS))
         else:
-            await retriever.acalibrate(list(QUESTIONS))
+            await retriever.acalibrate(list(QUESTIONS), method="standardized")
 
 
 @pytest.fixture(params=FRAMEWORKS)
@@ -154,7 +154,7 @@ async def test_calibrating_with_a_server_down_raises_and_changes_nothing(
     loopback.stop()
     in_use = retriever.calibration
     with pytest.raises(SourceUnavailableError, match="QdrantVectorStore of modality 'image' cannot be searched"):
-        await bench.calibrate(mode, retriever)
+        await bench.calibrate(mode, retriever, method="standardized")
     assert retriever.calibration is in_use
 
 
@@ -276,7 +276,7 @@ async def test_a_chroma_server_that_dies_between_the_modalities(bench: Bench, pl
     with ExitStack() as server:
         stores, (texts, images) = chroma_stores(bench, place, server.enter_context(chroma.serve_chroma()))
         retriever = bench.retriever(stores, FailurePolicy(attempts=2, backoff=0, on_failure="skip"))
-        await bench.calibrate(mode, retriever)
+        await bench.calibrate(mode, retriever, method="standardized")
         both = await bench.ask(mode, retriever)
         assert [id_of(hit) for hit in both] == [i for i, _ in bench.corpus.ranking(0, K)]
         assert missing(both) == [None] * K

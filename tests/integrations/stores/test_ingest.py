@@ -35,7 +35,7 @@ def filled(open_kind: Any) -> Any:
 
 def _ranks_as_numpy(store: Filled) -> None:
     retriever = store.retriever(20)
-    retriever.calibrate(list(QUESTIONS))
+    retriever.calibrate(list(QUESTIONS), method="standardized")
     recalls = []
     for place, found in enumerate(store.ask(retriever, QUESTIONS)):
         expected = store.corpus.ranking(place, 20)

@@ -87,7 +87,7 @@ def test_llama_index_end_to_end(encoder: Any, pictures: list[str], passages: lis
     assert add_images(store, pictures, encoder) == image_ids
     assert store.client.count("c").count == 24
     retriever = StandardizedMultiModalRetriever(store=store, embed_model=encoder, similarity_top_k=24)
-    retriever.calibrate(list(build_world().calibration_questions[:40]))
+    retriever.calibrate(list(build_world().calibration_questions[:40]), method="standardized")
     found = retriever.retrieve(question := build_world().entries[0].question)
     expected = np.concatenate([encoder.encode_texts(passages), encoder.encode_images(pictures)])
     cosines = dict(zip([*text_ids, *image_ids], expected @ encoder.encode_questions([question])[0], strict=True))
@@ -117,7 +117,7 @@ def test_langchain_end_to_end(encoder: Any, pictures: list[str], passages: list[
     assert documents[0].metadata == {"page": 0}
     assert documents[0].id is None
     retriever = StandardizedMultiModalRetriever(store=store, k=24)
-    retriever.calibrate(list(build_world().calibration_questions[:40]))
+    retriever.calibrate(list(build_world().calibration_questions[:40]), method="standardized")
     found = retriever.invoke(question := build_world().entries[0].question)
     expected = np.concatenate([encoder.encode_texts(passages), encoder.encode_images(pictures)])
     cosines = dict(zip([*text_ids, *image_ids], expected @ encoder.encode_questions([question])[0], strict=True))
@@ -145,13 +145,13 @@ def test_pictures_without_a_path_go_in_only_if_they_may_be_stored(
     questions = list(build_world().calibration_questions[:40])
     if framework == "llama_index":
         retriever = StandardizedMultiModalRetriever(embed_model=encoder, **settings)
-        retriever.calibrate(questions)
+        retriever.calibrate(questions, method="standardized")
         (hit,) = retriever.retrieve("a picture")
         assert hit.node.node_id == key
         assert hit.node.resolve_image().read() == contents
         return
     chain = ForLangChain(embeddings=encoder, **settings)
-    chain.calibrate(questions)
+    chain.calibrate(questions, method="standardized")
     (document,) = chain.invoke("a picture")
     assert document.id == key
     assert to_content_blocks([document])[0]["mime_type"] == "image/png"
@@ -236,7 +236,7 @@ def test_stores_of_vectors_need_a_place_for_nodes(encoder: Any) -> None:
     retriever = StandardizedMultiModalRetriever(
         store=store, docstore=docstore, modalities=["text"], embed_model=encoder, similarity_top_k=1
     )
-    retriever.calibrate(list(build_world().calibration_questions[:40]))
+    retriever.calibrate(list(build_world().calibration_questions[:40]), method="standardized")
     assert [hit.node.node_id for hit in retriever.retrieve("a cat")] == [key]
     assert docstore.get_node(key).embedding is None
 

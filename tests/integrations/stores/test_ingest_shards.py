@@ -108,7 +108,7 @@ def test_shards_rank_and_calibrate_as_what_is_embedded_does(kind: Kind, filled: 
         assert {ids[key]: value for key, value in contents.items()} == embedded.contents()
     for store in (loaded, embedded):
         retrievers.append(store.retriever(20))
-        retrievers[-1].calibrate(list(QUESTIONS))
+        retrievers[-1].calibrate(list(QUESTIONS), method="standardized")
     assert loaded.model.embedded == []
     for modality in ("text", "image"):
         ours, theirs = (retriever.calibration.statistics(modality) for retriever in retrievers)
@@ -199,7 +199,7 @@ def test_one_modality_goes_into_a_store_of_its_own(framework: str, corpus: Corpu
 
         model = FixedEmbedding(vectors=corpus.vectors)
         retriever = ForLlamaIndex(text_store=texts, image_store=images, embed_model=model, similarity_top_k=45)
-    retriever.calibrate(list(QUESTIONS))
+    retriever.calibrate(list(QUESTIONS), method="standardized")
     for modality, (mean, std) in corpus.statistics().items():
         found = retriever.calibration.statistics(modality)
         assert (found.mean, found.std) == pytest.approx((mean, std), abs=1e-6)

@@ -403,6 +403,6 @@ def test_the_retriever_ranks_both_modalities(make: Make) -> None:
     retriever = StandardizedMultiModalRetriever(
         store=store, embed_model=FixedEmbedding(vectors=corpus.vectors), similarity_top_k=6
     )
-    retriever.calibrate(list(QUESTIONS))
+    retriever.calibrate(list(QUESTIONS), method="standardized")
     found = retriever.retrieve(QUESTIONS[0])
     assert [hit.node.node_id for hit in found] == [node_id for node_id, _ in corpus.ranking(0, 6)]

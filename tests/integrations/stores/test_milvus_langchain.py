@@ -193,6 +193,6 @@ def test_the_retriever_ranks_both_modalities(make: Make) -> None:
     retriever = StandardizedMultiModalRetriever(
         store=store, embeddings=forms.lc_embeddings(questions=corpus.vectors), k=6
     )
-    retriever.calibrate(list(QUESTIONS))
+    retriever.calibrate(list(QUESTIONS), method="standardized")
     found = retriever.invoke(QUESTIONS[0])
     assert [document.id for document in found] == [document_id for document_id, _ in corpus.ranking(0, 6)]

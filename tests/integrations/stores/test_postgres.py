@@ -482,7 +482,7 @@ def test_a_store_that_is_only_asynchronous(driver: str, place: Place, corpus: Co
         engine = create_async_engine(url, connect_args=arguments)
         store = PGVector(embeddings, connection=engine, collection_name="items", create_extension=False)
         retriever = ForLangChain(store=store, k=10, embeddings=embeddings)
-        await retriever.acalibrate(list(QUESTIONS))
+        await retriever.acalibrate(list(QUESTIONS), method="standardized")
         assert [document.id for document in await retriever.ainvoke(QUESTIONS[0])] == expected
         # A synchronous search has connections of its own; it may even be made while this loop waits for it.
         assert [document.id for document in retriever.invoke(QUESTIONS[0])] == expected

@@ -214,7 +214,7 @@ def bm25_of(framework, corpus):
 @FRAMEWORKS
 def test_bm25_and_vectors_are_ranked_as_by_brute_force(framework, corpus):
     ours = Ours(framework, corpus)
-    calibration = ours.retriever.calibrate(corpus.questions)
+    calibration = ours.retriever.calibrate(corpus.questions, method="standardized")
     bm25 = bm25_of(framework, corpus)
     seen = set()
     for question in corpus.questions:
@@ -235,7 +235,7 @@ def test_bm25_and_vectors_are_ranked_as_by_brute_force(framework, corpus):
 @FRAMEWORKS
 async def test_asynchronous_searches_give_the_same(framework, corpus):
     ours = Ours(framework, corpus).top(10)
-    await ours.retriever.acalibrate(corpus.questions)
+    await ours.retriever.acalibrate(corpus.questions, method="standardized")
     bm25 = bm25_of(framework, corpus)
     found = await asyncio.gather(*(ours.aone(question) for question in corpus.questions))
     for question, answer in zip(corpus.questions, found, strict=True):
@@ -247,7 +247,7 @@ async def test_asynchronous_searches_give_the_same(framework, corpus):
 @FRAMEWORKS
 def test_threads_get_the_answers_of_one(framework, corpus):
     ours = Ours(framework, corpus).top(10)
-    ours.retriever.calibrate(corpus.questions)
+    ours.retriever.calibrate(corpus.questions, method="standardized")
     expected = [ours.one(question) for question in corpus.questions]
     answers = {}
 
@@ -266,7 +266,7 @@ def test_threads_get_the_answers_of_one(framework, corpus):
 def test_a_document_without_a_word_of_the_question_is_no_hit(framework, corpus):
     """The retrievers themselves fill up with documents that score 0."""
     ours = Ours(framework, corpus).top(100)
-    ours.retriever.calibrate([*corpus.questions, "zebra quokka"])
+    ours.retriever.calibrate([*corpus.questions, "zebra quokka"], method="standardized")
     texts = ours.retriever.calibration.statistics("text").count
     assert (texts, ours.retriever.calibration.statistics("image").count) == (ASKED, ASKED + 1)
     assert {i for i, *_ in ours.one("zebra quokka")} == set(corpus.images)
@@ -292,7 +292,7 @@ def test_questions_are_embedded_for_vectors_only(framework, corpus):
         texts = FixedEmbedding(vectors={})
         model = model_of(corpus)
         retriever = llama(corpus, embed_model=texts, image_embed_model=model)
-        retriever.calibrate(corpus.questions)
+        retriever.calibrate(corpus.questions, method="standardized")
         retriever.retrieve(corpus.questions[0])
         assert texts.calls == []
         assert model.calls == [*corpus.questions, corpus.questions[0]]
@@ -307,7 +307,7 @@ def test_questions_are_embedded_for_vectors_only(framework, corpus):
             li.StandardizedMultiModalRetriever(**image_store(corpus))
     else:
         retriever = langchain(corpus)
-        retriever.calibrate(corpus.questions)
+        retriever.calibrate(corpus.questions, method="standardized")
         retriever.invoke(corpus.questions[0])
         assert retriever.image_store.embeddings.asked == [*corpus.questions, corpus.questions[0]]
 
@@ -316,11 +316,11 @@ def test_an_embedding_in_the_bundle_is_not_taken_for_another_models(corpus):
     """It is that of ``embed_model``, which embeds nothing where texts are searched by words."""
     model = model_of(corpus)
     retriever = llama(corpus, embed_model=FixedEmbedding(vectors={}), image_embed_model=model)
-    retriever.calibrate(corpus.questions)
+    retriever.calibrate(corpus.questions, method="standardized")
     foreign = QueryBundle(corpus.questions[0], embedding=[1.0] * 5)
     assert hits(retriever.retrieve(foreign)) == hits(retriever.retrieve(corpus.questions[0]))
     shared = llama(corpus)
-    shared.calibrate(corpus.questions)
+    shared.calibrate(corpus.questions, method="standardized")
     other = QueryBundle(corpus.questions[0], embedding=corpus.vectors[corpus.questions[1]].tolist())
     cosines = {i: c for i, c, _ in hits(shared.retrieve(other)) if i.startswith("i")}
     assert cosines == pytest.approx({i: corpus.cosines(corpus.questions[1])[i] for i in cosines}, abs=1e-5)
@@ -339,7 +339,7 @@ def test_words_alone_need_no_model(framework, corpus):
         ]
         retriever = lc.StandardizedMultiModalRetriever(text_store=parts[0], image_store=parts[1], k=8)
         ask = retriever.invoke
-    retriever.calibrate(corpus.questions)
+    retriever.calibrate(corpus.questions, method="standardized")
     formula = lucene if framework == "llama-index" else okapi
     expected = []
     for half in halves:
@@ -352,7 +352,7 @@ def test_words_alone_need_no_model(framework, corpus):
 @FRAMEWORKS
 def test_questions_without_words_are_refused(framework, corpus):
     ours = Ours(framework, corpus)
-    ours.retriever.calibrate(corpus.questions)
+    ours.retriever.calibrate(corpus.questions, method="standardized")
     with pytest.raises(InvalidInputError, match=r"has no (text|words)"):
         ours.one("   ")
     if ours.llama:
@@ -370,7 +370,7 @@ def test_the_callers_retriever_is_left_as_it_was(framework, corpus):
     given = BM25Retriever.from_defaults(nodes=nodes_of(corpus)) if ours.llama else ours.retriever.text_store
     before = {name: repr(value) for name, value in vars(given).items()}
     mine = Ours(framework, corpus, text_store=given).top(30)
-    mine.retriever.calibrate(corpus.questions)
+    mine.retriever.calibrate(corpus.questions, method="standardized")
     assert len(mine.one(corpus.questions[0])) == 30
     assert {name: repr(value) for name, value in vars(given).items()} == before
 
@@ -384,7 +384,7 @@ def test_a_calibration_of_another_treatment_is_refused(framework, corpus):
 
     wrapper = li.RetrieverSource if framework == "llama-index" else lc.RetrieverSource
     raw = Ours(framework, corpus, text_store=wrapper(bm25(), treatment="raw"))
-    calibration = raw.retriever.calibrate(corpus.questions)
+    calibration = raw.retriever.calibrate(corpus.questions, method="standardized")
     best = [max(bm25_of(framework, corpus)(q)[0].values()) for q in corpus.questions]
     assert calibration.statistics("text").mean == pytest.approx(np.mean(best), abs=1e-4)
     with pytest.raises(CalibrationMismatchError, match=r":raw', not '[\w-]+:log_per_root_word'"):
@@ -468,7 +468,7 @@ def test_a_retriever_read_from_disk_gives_the_same(corpus, tmp_path):
     answers = []
     for retriever in (made, read):
         ours = llama(corpus, retriever)
-        ours.calibrate(corpus.questions)
+        ours.calibrate(corpus.questions, method="standardized")
         found = ours.retrieve(corpus.questions[3])
         answers.append((hits(found), [n.node.get_content() for n in found]))
     assert answers[0] == answers[1]
@@ -631,10 +631,10 @@ def test_the_retrievers_own_way_to_split_words_is_used(corpus):
 def test_documents_are_named_as_the_retriever_says(corpus):
     nameless = LangChainBM25.from_documents(documents_of(corpus, ids=False))
     with pytest.raises(SourceError, match=r"has no id.*id_key="):
-        langchain(corpus, nameless).calibrate(corpus.questions)
+        langchain(corpus, nameless).calibrate(corpus.questions, method="standardized")
     for store in (nameless, lc.RetrieverSource(nameless)):
         ours = langchain(corpus, store, id_key="page")
-        ours.calibrate(corpus.questions)
+        ours.calibrate(corpus.questions, method="standardized")
         assert_same(
             hits(ours.invoke(corpus.questions[0])),
             corpus.ranking(corpus.questions[0], 10, bm25_of("langchain", corpus)),
@@ -644,7 +644,7 @@ def test_documents_are_named_as_the_retriever_says(corpus):
 def test_several_documents_of_a_page_come_once(corpus):
     documents = [Document(page_content=t, metadata={"page": f"p{int(i[1:]) % 7}"}) for i, t in corpus.texts.items()]
     ours = langchain(corpus, LangChainBM25.from_documents(documents), id_key="page", k=40)
-    ours.calibrate(corpus.questions)
+    ours.calibrate(corpus.questions, method="standardized")
     question = max(corpus.questions, key=lambda q: len(okapi(corpus.texts, q)[0]))
     best = {}
     for i, number in treated(bm25_of("langchain", corpus), question).items():
@@ -689,7 +689,7 @@ async def test_chunks_of_one_page_never_starve_other_pages(way):
 
 def test_the_users_filter_holds_for_the_retriever_too(corpus):
     ours = langchain(corpus, filter=lambda document: int(document.metadata["page"][1:]) % 2 == 0, k=200)
-    ours.calibrate(corpus.questions)
+    ours.calibrate(corpus.questions, method="standardized")
     question = corpus.questions[0]
     expected = {i for i in [*okapi(corpus.texts, question)[0], *corpus.images] if int(i[1:]) % 2 == 0}
     assert {i for i, *_ in hits(ours.invoke(question))} == expected
@@ -780,9 +780,9 @@ def test_a_core_source_by_words_works_in_both_frameworks(corpus):
             return source.search(questions, k)
 
     ours = langchain(corpus, Mine())
-    ours.calibrate(corpus.questions)
+    ours.calibrate(corpus.questions, method="standardized")
     assert_same(hits(ours.invoke(corpus.questions[0])), expected)
     assert images.calibration is None
     nodes = {i: TextNode(id_=i, text=t) for i, t in corpus.texts.items()}
     theirs = llama(corpus, Mine(), text_nodes=nodes)
-    assert isinstance(theirs.calibrate(corpus.questions), Calibration)
+    assert isinstance(theirs.calibrate(corpus.questions, method="standardized"), Calibration)
