@@ -1,0 +1,93 @@
+"""A prior from a handful of labeled questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from commonscale.core.errors import FewQuestionsWarning, InvalidInputError
+from commonscale.core.types import Modality, Question
+from commonscale.core.warn import warn
+from commonscale.priors.base import LIMIT, codes_of
+from commonscale.priors.fitting import fit_regression
+from commonscale.priors.linear import LinearPrior
+from commonscale.priors.vectors import fingerprint_of, vectors_of
+
+if TYPE_CHECKING:
+    from commonscale.encoders.base import Encoder
+
+FEWEST = 20
+"""Labels below which a warning is given; what so few are worth is measured in docs/priors.md."""
+
+
+class LabeledPrior(LinearPrior):
+    """Logistic regression on the embeddings of labeled questions.
+
+    Its facts: ``labels``, ``regularization`` (the inverse regularization C), ``slope`` (of the calibration, already
+    in the weights), and from cross-validation, where there are labels enough, ``gain`` (log-loss saved against the
+    base rate, in nats for each question out of fold), ``gain_error`` (its standard error) and ``gain_share`` (of the
+    base rate's log-loss).
+    """
+
+    kind = "labeled"
+
+    @classmethod
+    def fit(
+        cls,
+        questions: Sequence[Question],
+        labels: Sequence[Modality],
+        *,
+        modalities: Sequence[Modality] | None = None,
+        encoder: Encoder | None = None,
+        fingerprint: str | None = None,
+        strength: float | None = None,
+        limit: float = LIMIT,
+    ) -> LabeledPrior:
+        """Fit it.
+
+        Regularization and calibration come from cross-validation if each label has at least three different
+        questions. The base rate of the labels is taken off, so that they need not come in the shares that users ask.
+
+        Args:
+            questions: labeled questions, none of them a picture; 50 are useful, 500 nearly as good as it gets.
+            labels: the modality that each wants.
+            modalities: the labels in order; by default those that occur, in the order of their first.
+            encoder: embeds the questions' texts; by default the vectors they are searched with are taken.
+            fingerprint: whose embeddings those are, to be kept with the prior, if no encoder is given.
+            strength: units of score for each nat; see ``scaled_to``.
+            limit: most nats between two modalities.
+
+        Returns:
+            The prior.
+
+        Raises:
+            InvalidInputError: if labels do not fit the questions, or name fewer than two modalities.
+            MissingExtraError: if scikit-learn is not installed.
+        """
+        known = tuple(dict.fromkeys(labels)) if modalities is None else tuple(modalities)
+        codes = codes_of(labels, known)
+        if len(codes) != len(questions):
+            raise InvalidInputError(f"{len(questions)} questions come with {len(codes)} labels; give one for each")
+        if len(np.unique(codes)) < 2:
+            raise InvalidInputError(
+                f"labels must name at least two modalities, got {sorted(set(labels))} for {len(questions)} questions; "
+                f"label questions of each kind"
+            )
+        if len(codes) < FEWEST:
+            warn(
+                f"a prior from {len(codes)} labeled questions is a guess; label at least {FEWEST}", FewQuestionsWarning
+            )
+        made_by = fingerprint_of(encoder, fingerprint)
+        fit = fit_regression(vectors_of(questions, encoder), codes, len(known))
+        return cls(
+            known,
+            fit.weights,
+            fit.intercept,
+            strength=strength,
+            limit=limit,
+            encoder=encoder,
+            fingerprint=made_by,
+            facts={"labels": float(len(codes))} | fit.facts(),
+        )
