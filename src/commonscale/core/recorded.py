@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from commonscale.core.types import Question
+
+if TYPE_CHECKING:
+    from commonscale.core.calibration import Calibration
 
 SCORE_KEY = "commonscale_score"
 """Metadata key, in either framework, of a hit's place on the common scale."""
@@ -23,3 +29,25 @@ MISSING_KEY = "commonscale_missing"
 def question_mark(question: str) -> str:
     """Give what tells this question from others: 64 bits of a hash of its words, in hexadecimal."""
     return sha256(question.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+_PICTURE = "image:"
+
+
+def picture_mark(picture: str) -> str:
+    """Give what tells a question that is a picture from others, and from questions in words.
+
+    Args:
+        picture: the string that stands for it: a path, a URL or its contents.
+    """
+    return _PICTURE + question_mark(picture)
+
+
+def scale_of_marked(calibration: Calibration, mark: str | None) -> Calibration:
+    """Give the scale of the question that a mark stands for: that of pictures for a picture, else the one of words.
+
+    Raises:
+        NotCalibratedError: if it is a picture, and no pictures have been calibrated with.
+    """
+    pictured = mark is not None and mark.startswith(_PICTURE)
+    return calibration.for_question(Question(kind="image")) if pictured else calibration

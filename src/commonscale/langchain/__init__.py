@@ -9,6 +9,7 @@ from commonscale.langchain import _extra as _extra
 from commonscale.langchain.balancer import ModalityBalancer
 from commonscale.langchain.embeddings import CommonscaleEmbeddings
 from commonscale.langchain.encoder import LangChainEncoder
+from commonscale.langchain.image_questions import ImageQuestion
 from commonscale.langchain.ingest import add_images, add_texts
 from commonscale.langchain.ingest_shards import add_embedded
 from commonscale.langchain.messages import to_content_blocks
@@ -20,6 +21,7 @@ from commonscale.langchain.stores import STORES
 __all__ = [
     "STORES",
     "CommonscaleEmbeddings",
+    "ImageQuestion",
     "LangChainEncoder",
     "ModalityBalancer",
     "RetrieverSource",

@@ -9,8 +9,9 @@ from typing import Any
 from langchain_core.documents import Document
 
 from commonscale.core.errors import InvalidInputError, SourceError
-from commonscale.core.recorded import COSINE_KEY, MISSING_KEY, MODALITY_KEY, QUESTION_KEY, SCORE_KEY, question_mark
+from commonscale.core.recorded import COSINE_KEY, MISSING_KEY, MODALITY_KEY, QUESTION_KEY, SCORE_KEY
 from commonscale.core.types import IMAGE, Hit, Modality, Ranking
+from commonscale.langchain.image_questions import mark_of
 
 IMAGE_PATH_KEY = "image_path"
 """Metadata key of a picture's file, as ``to_content_blocks`` reads it."""
@@ -18,7 +19,7 @@ IMAGE_PATH_KEY = "image_path"
 
 def ranked_documents(questions: Sequence[str], rankings: Sequence[Ranking]) -> list[list[Document]]:
     """Give the documents of many questions' rankings, best first, as copies with their scores."""
-    marks = [question_mark(question) for question in questions]
+    marks = [mark_of(question) for question in questions]
     return [
         [scored_copy(as_document(hit.payload, hit.id, hit.modality), hit, mark, ranking.missing) for hit in ranking]
         for mark, ranking in zip(marks, rankings, strict=True)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.encoders.model_identity import model_identity
 from commonscale.encoders.wrapped import WrappedEncoder
 from commonscale.langchain.embeddings import NO_IMAGES, CommonscaleEmbeddings, image_method
-from commonscale.langchain.pictures import sniffed
+from commonscale.langchain.image_questions import embed_files
 from commonscale.langchain.questions import embed_questions
 
 
@@ -83,18 +81,4 @@ class LangChainEncoder(WrappedEncoder):
             raise InvalidInputError(NO_IMAGES.format(type(self.embeddings).__name__))
 
     def _embed_images(self, files: Sequence[str | bytes]) -> Any:
-        embed: Any = image_method(self.embeddings)
-        if not any(isinstance(file, bytes) for file in files):
-            return embed(list(files))
-        # Windows removes no file that the embeddings still hold open; that must not cost the vectors.
-        with TemporaryDirectory(prefix="commonscale-", ignore_cleanup_errors=True) as folder:
-            return embed([_path_of(file, Path(folder) / str(place)) for place, file in enumerate(files)])
-
-
-def _path_of(file: str | bytes, path: Path) -> str:
-    """Give a path as it is; write contents to one, named by their type, which some readers go by."""
-    if isinstance(file, str):
-        return file
-    named = path.with_suffix(f".{(sniffed(file) or 'image/png').partition('/')[2]}")
-    named.write_bytes(file)
-    return str(named)
+        return embed_files(image_method(self.embeddings), files)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -15,6 +15,7 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Modality, Question, Vector
 from commonscale.encoders.model_identity import model_name
 from commonscale.langchain.embeddings import CommonscaleEmbeddings
+from commonscale.langchain.image_questions import ImageQuestion, embed_pictures, words_of
 
 _AT_ONCE = 16
 """Questions that are embedded concurrently by embeddings without a batch method: a polite number of requests."""
@@ -66,40 +67,88 @@ class QuestionEmbedder:
         """Embed questions.
 
         Args:
-            texts: their words.
+            texts: their words; those that are an ``ImageQuestion`` are embedded as pictures.
             progress: wraps the questions of each embedding object while they are gone through one by one.
 
         Raises:
-            InvalidInputError: if there is no list of questions, a question is not a string or has no text, or
-                embeddings do not give one vector for each.
+            InvalidInputError: if there is no list of questions, a question is not a string or has no text,
+                embeddings do not give one vector for each, or read no pictures and there are some.
         """
-        _check(texts)
-        return self._assemble(texts, [embed_questions(e, texts, progress) for e in self._distinct])
+        words, pictures = _divided(texts)
+        shown = [self._embed_pictures(e, pictures) for e in self._distinct]
+        return self._assemble(texts, [embed_questions(e, words, progress) for e in self._distinct], shown)
 
     async def aembed(self, texts: Sequence[str]) -> list[Question]:
         """As ``embed``, by the asynchronous methods and with the embedding objects concurrently."""
-        _check(texts)
-        return self._assemble(texts, await asyncio.gather(*(_aembed(e, texts) for e in self._distinct)))
+        words, pictures = _divided(texts)
+        found = await asyncio.gather(*(_aembed(e, words) for e in self._distinct))
+        # In a thread: files are read, and most models for pictures run here.
+        shown = [await asyncio.to_thread(self._embed_pictures, e, pictures) if pictures else [] for e in self._distinct]
+        return self._assemble(texts, found, shown)
 
-    def _assemble(self, texts: Sequence[str], found: Sequence[Sequence[Any]]) -> list[Question]:
+    def _embed_pictures(self, embeddings: Embeddings, pictures: Sequence[str]) -> Sequence[Any]:
+        modality = next(m for m, known in self.by_modality.items() if known is embeddings)
+        return embed_pictures(embeddings, pictures, modality) if pictures else []
+
+    def _assemble(
+        self, texts: Sequence[str], found: Sequence[Sequence[Any]], shown: Sequence[Sequence[Any]]
+    ) -> list[Question]:
         vectors = {}
-        for embeddings, given in zip(self._distinct, found, strict=True):
-            if len(given) != len(texts):
+        for embeddings, words, pictures in zip(self._distinct, found, shown, strict=True):
+            given = _in_order(texts, words, pictures)
+            if given is None:
                 raise InvalidInputError(
-                    f"{type(embeddings).__name__} gave {len(given)} vectors for {len(texts)} questions"
+                    f"{type(embeddings).__name__} gave {len(words) + len(pictures)} vectors for {len(texts)} questions"
                 )
             vectors[id(embeddings)] = _unit(embeddings, given)
+        kinds = [_kind(text) for text in texts]
         if len(self._distinct) == 1:
-            return [Question(text, v) for text, v in zip(texts, vectors[id(self._distinct[0])], strict=True)]
+            rows = vectors[id(self._distinct[0])]
+            return [Question(words_of(t), v, kind=kind) for t, v, kind in zip(texts, rows, kinds, strict=True)]
         return [
-            Question(text, vectors={m: vectors[id(e)][i] for m, e in self.by_modality.items()})
+            Question(words_of(text), vectors={m: vectors[id(e)][i] for m, e in self.by_modality.items()}, kind=kinds[i])
             for i, text in enumerate(texts)
         ]
 
 
-def _check(texts: Sequence[str]) -> None:
+def _kind(text: str) -> Literal["text", "image"]:
+    return "image" if isinstance(text, ImageQuestion) else "text"
+
+
+def _divided(texts: Sequence[str]) -> tuple[Sequence[str], list[str]]:
+    """Tell words from pictures, and check them.
+
+    Raises:
+        InvalidInputError: see ``QuestionEmbedder.embed``.
+    """
+    _check(texts)
+    pictures = [text.picture for text in texts if isinstance(text, ImageQuestion)]
+    return [text for text in texts if not isinstance(text, ImageQuestion)] if pictures else texts, pictures
+
+
+def _in_order(texts: Sequence[str], words: Sequence[Any], pictures: Sequence[Any]) -> Any:
+    """Put vectors of words and pictures into the order of the questions; None if their numbers differ."""
+    if len(words) + len(pictures) != len(texts):
+        return None
+    if not len(pictures) or not len(words):
+        return pictures if len(pictures) else words
+    by_kind = {"text": iter(words), "image": iter(pictures)}
+    ordered = [next(by_kind[_kind(text)], None) for text in texts]
+    return None if any(vector is None for vector in ordered) else ordered
+
+
+def check_list(texts: Sequence[str]) -> None:
+    """Check that it is a list of questions.
+
+    Raises:
+        InvalidInputError: if it is a single one.
+    """
     if isinstance(texts, str):
         raise InvalidInputError(f"a list of questions is needed, got one question: {texts!r}; put it into a list")
+
+
+def _check(texts: Sequence[str]) -> None:
+    check_list(texts)
     if not all(isinstance(text, str) for text in texts):
         raise InvalidInputError(f"questions must be strings, got {texts!r}"[:300])
     for text in texts:

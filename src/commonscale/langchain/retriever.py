@@ -9,16 +9,14 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 
-from commonscale.core.calibration import Calibration
-from commonscale.core.extras import require
 from commonscale.core.failures import FailurePolicy
-from commonscale.core.search import JointSearch
-from commonscale.core.types import Question
-from commonscale.langchain.connected import ConnectedRetriever
+from commonscale.encoders.images import ImageInput
+from commonscale.langchain.calibrated import CalibratedRetriever
 from commonscale.langchain.documents import ranked_documents
+from commonscale.langchain.image_questions import ImageQuestion
 
 
-class StandardizedMultiModalRetriever(ConnectedRetriever):
+class StandardizedMultiModalRetriever(CalibratedRetriever):
     """Retrieves text and images in one ranking, each put on a common scale by its modality's statistics.
 
     Give a store per modality, or one mixed store whose documents carry their modality in their metadata:
@@ -33,48 +31,36 @@ class StandardizedMultiModalRetriever(ConnectedRetriever):
     metadata hold ``commonscale_score``, ``commonscale_cosine`` and ``commonscale_modality``, and as
     ``commonscale_question`` a short hash of the question, which tells a ``SimilarityStandardizer`` whose cosine it is.
 
+    A picture is asked with as ``invoke(ImageQuestion("holiday.jpg"))`` or ``retrieve_image("holiday.jpg")``, once
+    ``calibrate_images`` has learned the scale of such questions.
+
     ``k``, ``minimum``, ``maximum``, ``raw``, ``filter`` and ``failures`` can also be given to ``invoke`` and its
     relatives, or bound with ``bind``. Threads may share a retriever; a calibration that is swapped in serves the next
     search.
     """
 
-    def calibrate(self, questions: Sequence[str], show_progress: bool = False) -> Calibration:
-        """Fit the common scale on unlabeled questions and use it from now on.
+    def retrieve_image(self, image: ImageInput, **options: Any) -> list[Document]:
+        """Retrieve texts and images, in one ranking, for a question that is an image.
 
-        The best hit of each question in each modality stands in for a labeled pair (Yamashita et al. 2025,
-        Eq. 3-4). Questions are embedded once and searched in one batch per modality.
+        The same as ``invoke(ImageQuestion(image))``, with its callbacks.
 
         Args:
-            questions: questions as users ask them; no labels. At least one, better 100 or more.
-            show_progress: show a bar on stderr while they are embedded one by one.
+            image: a path (a string is one), bytes, an open file or a PIL image.
+            **options: ``config``, and whatever ``invoke`` takes, such as ``k``.
 
         Returns:
-            The calibration; ``save`` it to use it again.
+            The documents, best first. The picture itself comes first among the images if it is in the store.
 
         Raises:
-            InvalidInputError: if there are no questions or no documents.
-            MissingExtraError: if a progress bar is wanted and tqdm is missing.
+            NotCalibratedError: if there is no calibration for questions that are images; call ``calibrate_images``, or
+                give ``raw=True``.
+            InvalidInputError: if embeddings read no images.
         """
-        embedded, search = self._asked(questions, show_progress)
-        calibration = search.calibrate(embedded)
-        self.calibration = calibration
-        return calibration
+        return self.invoke(ImageQuestion(image), **options)
 
-    async def acalibrate(self, questions: Sequence[str], show_progress: bool = False) -> Calibration:
-        """As ``calibrate``, off the event loop: by the stores' asynchronous searches where they have them.
-
-        Questions are embedded in a thread: most models that run here block the loop in their asynchronous methods too.
-        """
-        embedded, search = await asyncio.to_thread(self._asked, questions, show_progress)
-        calibration = await search.acalibrate(embedded)
-        await asyncio.to_thread(setattr, self, "calibration", calibration)
-        return calibration
-
-    def _asked(self, questions: Sequence[str], show_progress: bool) -> tuple[list[Question], JointSearch]:
-        """Embed questions to calibrate with, and make the search for it."""
-        wiring = self._wired()
-        embedded = wiring.embedder.embed(questions, _bar if show_progress else lambda items: items)
-        return embedded, wiring.new_search(failures=self.failures)
+    async def aretrieve_image(self, image: ImageInput, **options: Any) -> list[Document]:
+        """As ``retrieve_image``, asynchronously."""
+        return await self.ainvoke(await asyncio.to_thread(ImageQuestion, image), **options)
 
     def retrieve_batch(
         self,
@@ -89,8 +75,8 @@ class StandardizedMultiModalRetriever(ConnectedRetriever):
     ) -> list[list[Document]]:
         """Retrieve for many questions with one batch search per modality.
 
-        Much faster than ``batch``, which invokes the retriever once per question in threads; but no callbacks
-        are called. Arguments default to the fields of the same name.
+        A question may be an ``ImageQuestion``. Much faster than ``batch``, which invokes the retriever once per
+        question in threads; but no callbacks are called. Arguments default to the fields of the same name.
 
         Returns:
             The documents of each question, best first.
@@ -150,7 +136,3 @@ class StandardizedMultiModalRetriever(ConnectedRetriever):
             [query], k, minimum=minimum, maximum=maximum, raw=raw, filter=filter, failures=failures
         )
         return found[0]
-
-
-def _bar(questions: Sequence[str]) -> Any:
-    return require("tqdm", "encoders").tqdm(questions, unit="question", desc="calibrating")

@@ -14,10 +14,11 @@ from commonscale.core.calibration import Calibration
 from commonscale.core.cosines import cosines_with, to_cosine
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.ranking import Quotas, select
-from commonscale.core.recorded import COSINE_KEY, MODALITY_KEY, QUESTION_KEY, question_mark
+from commonscale.core.recorded import COSINE_KEY, MODALITY_KEY, QUESTION_KEY, scale_of_marked
 from commonscale.core.types import IMAGE, Hit, Modality
 from commonscale.langchain.documents import modality_of, scored_copy
 from commonscale.langchain.fields import refuse_unknown
+from commonscale.langchain.image_questions import mark_of
 from commonscale.langchain.questions import QuestionEmbedder, as_embeddings
 
 
@@ -122,7 +123,7 @@ class SimilarityStandardizer(BaseDocumentCompressor):
             UnknownScoreKindError: if the kind of a score was not named.
             NotCalibratedError: if the calibration does not cover a modality.
         """
-        return self._standardized(documents, query, question_mark(query))
+        return self._standardized(documents, query, mark_of(query))
 
     def __call__(self, documents: Sequence[Document]) -> list[Document]:
         """Put documents on the common scale, as a step of a chain, where the question is not known.
@@ -153,7 +154,8 @@ class SimilarityStandardizer(BaseDocumentCompressor):
         for modality in dict.fromkeys(modalities):
             group = [d for d, m in zip(documents, modalities, strict=True) if m == modality]
             found = self._cosines(group, modality, query, mark)
-            scale = self.calibration.probability if self.probability else self.calibration.standardize
+            calibration = scale_of_marked(self.calibration, mark)
+            scale = calibration.probability if self.probability else calibration.standardize
             scores = scale([each.cosine for each in found], modality)
             hits += [
                 Hit(each.document.id or "", modality, each.cosine, float(score), each)

@@ -20,7 +20,8 @@ from commonscale.core.types import IMAGE, TEXT, Modality
 from commonscale.core.unbounded import is_by_text
 from commonscale.llama_index.catalog import DocstoreNodes, MappedNodes, NodeCatalog, NodeMap
 from commonscale.llama_index.embedding import CommonscaleEmbedding
-from commonscale.llama_index.questions import QuestionEmbedder, fingerprint_of
+from commonscale.llama_index.question_embedder import QuestionEmbedder
+from commonscale.llama_index.questions import fingerprint_of
 from commonscale.llama_index.sources import NodeSource, ScoreKindName, StoreRequest
 from commonscale.llama_index.stores import open_source
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from llama_index.core.schema import QueryType
+from llama_index.core.schema import QueryBundle, QueryType
 
 from commonscale.core.calibration import Calibration
+from commonscale.core.errors import InvalidInputError
 from commonscale.core.failures import FailurePolicy, check_policy
+from commonscale.core.methods import DEFAULT
 from commonscale.core.types import Question
 from commonscale.core.unbounded import is_by_text
 from commonscale.llama_index.arguments import check_calibration
+from commonscale.llama_index.image_questions import image_bundle
 from commonscale.llama_index.questions import as_bundles
 from commonscale.llama_index.verified import VerifiedRetriever
+
+if TYPE_CHECKING:
+    from commonscale.encoders.images import ImageInput
 
 
 class CalibratedRetriever(VerifiedRetriever):
@@ -39,34 +47,95 @@ class CalibratedRetriever(VerifiedRetriever):
     def failures(self, failures: FailurePolicy) -> None:
         self._search.failures = check_policy(failures)
 
-    def calibrate(self, questions: Sequence[QueryType], show_progress: bool = False) -> Calibration:
+    def calibrate(
+        self,
+        questions: Sequence[QueryType] = (),
+        show_progress: bool = False,
+        *,
+        images: Sequence[QueryType | ImageInput] = (),
+        method: str = DEFAULT,
+    ) -> Calibration:
         """Learn the common scale from unlabeled questions and use it from now on.
 
         Args:
             questions: questions as users ask them; better 100 or more. Each is embedded once per model, and
                 each store is searched in one batch.
             show_progress: show a progress bar while embedding.
+            images: questions that are images, as users ask with them; they get a scale of their own. Without any, the
+                one in use stays.
+            method: see ``JointSearch.calibrate``.
 
         Returns:
             The calibration; keep it with ``calibration.save(path)``.
 
         Raises:
-            InvalidInputError: if there are no questions or no documents.
+            InvalidInputError: if there are no questions or no documents, or a model reads no images and there are some.
         """
-        return self._search.calibrate(self._asked(questions, show_progress))
+        return self._search.calibrate(self._asked(questions, images, show_progress), method=method)
 
-    async def acalibrate(self, questions: Sequence[QueryType], show_progress: bool = False) -> Calibration:
+    async def acalibrate(
+        self,
+        questions: Sequence[QueryType] = (),
+        show_progress: bool = False,
+        *,
+        images: Sequence[QueryType | ImageInput] = (),
+        method: str = DEFAULT,
+    ) -> Calibration:
         """As ``calibrate``, off the event loop: by the stores' asynchronous searches where they have them.
 
         Questions are embedded in a thread: most models that run here block the loop in their asynchronous methods.
         """
-        return await self._search.acalibrate(await asyncio.to_thread(self._asked, questions, show_progress))
+        embedded = await asyncio.to_thread(self._asked, questions, images, show_progress)
+        return await self._search.acalibrate(embedded, method=method)
 
-    def _asked(self, questions: Sequence[QueryType], show_progress: bool) -> list[Question]:
+    def calibrate_images(
+        self, images: Sequence[QueryType | ImageInput], show_progress: bool = False, *, method: str = DEFAULT
+    ) -> Calibration:
+        """Learn the scale of questions that are images; the scale of questions in words stays.
+
+        The gap runs the other way for them: images are near and texts far. An image that is in the store itself finds
+        itself; that hit is left out of what is learned (see ``JointSearch.calibrate``).
+
+        Args:
+            images: pictures as users ask with them; better 100 or more. A sample of the store's own will do.
+            show_progress: show a progress bar while embedding.
+            method: see ``JointSearch.calibrate``.
+
+        Returns:
+            The calibration, of questions in words too if there was one.
+
+        Raises:
+            InvalidInputError: if there are no images or no documents, or a model reads no images.
+        """
+        return self.calibrate(show_progress=show_progress, images=_listed(images), method=method)
+
+    async def acalibrate_images(
+        self, images: Sequence[QueryType | ImageInput], show_progress: bool = False, *, method: str = DEFAULT
+    ) -> Calibration:
+        """As ``calibrate_images``, off the event loop."""
+        return await self.acalibrate(show_progress=show_progress, images=_listed(images), method=method)
+
+    def _asked(
+        self, questions: Sequence[QueryType], images: Sequence[QueryType | ImageInput], show_progress: bool
+    ) -> list[Question]:
         """Embed questions to calibrate with; their dimension is recorded where the store did not know it."""
-        embedded = self._embedder.embed(as_bundles(questions), show_progress=show_progress)
+        bundles = as_bundles(questions) + [image_bundle(image) for image in _listed(images)]
+        embedded = self._embedder.embed(bundles, show_progress=show_progress)
         for modality, known in self._search.provenance.items():
             if embedded and known.dimension is None and not is_by_text(self._sources[modality]):
                 dimension = len(embedded[0].vector_for(modality))
                 self._search.provenance[modality] = replace(known, dimension=dimension)
         return embedded
+
+
+def _listed(images: Sequence[QueryType | ImageInput]) -> list[QueryType | ImageInput]:
+    """Give the pictures of a list.
+
+    Raises:
+        InvalidInputError: if it is a single one.
+    """
+    if isinstance(images, (QueryBundle, os.PathLike)):
+        raise InvalidInputError(f"a list of images is needed, got one: {images!r}; put it into a list")
+    from commonscale.encoders.checks import listed_images
+
+    return listed_images(images, "calibrate_images")

@@ -11,7 +11,7 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.encoders.model_identity import model_identity
 from commonscale.encoders.wrapped import WrappedEncoder
 from commonscale.llama_index.embedding import NO_IMAGES, CommonscaleEmbedding
-from commonscale.llama_index.questions import embed_questions
+from commonscale.llama_index.question_embedder import embed_questions
 
 
 class LlamaIndexEncoder(WrappedEncoder):

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from llama_index.core.base.base_multi_modal_retriever import MultiModalRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 
-from commonscale.core.errors import InvalidInputError
 from commonscale.core.search import JointSearch
 from commonscale.core.threads import off_thread
 from commonscale.core.types import IMAGE, TEXT, Modality, Ranking
-from commonscale.llama_index.questions import IMAGE_QUESTION, QuestionEmbedder, as_bundle, bundle_mark
+from commonscale.llama_index.image_questions import image_bundle
+from commonscale.llama_index.question_embedder import QuestionEmbedder
+from commonscale.llama_index.questions import as_bundle, bundle_mark
 from commonscale.llama_index.results import scored_nodes
 from commonscale.llama_index.sources import NodeSource
+
+if TYPE_CHECKING:
+    from commonscale.encoders.images import ImageInput
 
 
 class OneModalityRetriever(MultiModalRetriever):
     """Retrieves texts only or images only, with the scores that they have in the joint ranking.
 
-    A modality without a store gives no nodes, as in LlamaIndex's own retriever. Questions that are images are
-    refused with an error that says what to do.
+    A modality without a store gives no nodes, as in LlamaIndex's own retriever. Questions that are images are ranked
+    on a scale of their own (``calibrate_images``).
     """
 
     _sources: Mapping[Modality, NodeSource]
@@ -45,13 +50,45 @@ class OneModalityRetriever(MultiModalRetriever):
         """As ``text_to_image_retrieve``, asynchronously."""
         return await self._atext_to_image_retrieve(as_bundle(str_or_query_bundle))
 
-    def image_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """Refuse: questions that are images are not ranked; the error says what to do."""
-        raise _image_question(str_or_query_bundle)
+    def image_to_image_retrieve(self, str_or_query_bundle: QueryType | ImageInput) -> list[NodeWithScore]:
+        """Retrieve images for a question that is an image, with the scores of its joint ranking.
 
-    async def aimage_to_image_retrieve(self, str_or_query_bundle: QueryType) -> list[NodeWithScore]:
-        """Refuse, as ``image_to_image_retrieve`` does."""
-        raise _image_question(str_or_query_bundle)
+        Args:
+            str_or_query_bundle: a picture: a path (a string is one), bytes or a PIL image; or a bundle with one in
+                ``image_path``.
+
+        Returns:
+            The nearest images, best first. The picture itself comes first if it is in the store.
+
+        Raises:
+            NotCalibratedError: if there is no calibration for questions that are images; or set ``raw``.
+            InvalidInputError: if the model reads no images, or a bundle has none.
+        """
+        return self._image_to_image_retrieve(image_bundle(str_or_query_bundle))
+
+    async def aimage_to_image_retrieve(self, str_or_query_bundle: QueryType | ImageInput) -> list[NodeWithScore]:
+        """As ``image_to_image_retrieve``, asynchronously."""
+        return await self._aimage_to_image_retrieve(await off_thread(image_bundle, str_or_query_bundle))
+
+    def image_to_text_retrieve(self, str_or_query_bundle: QueryType | ImageInput) -> list[NodeWithScore]:
+        """Retrieve texts for a question that is an image; otherwise as ``image_to_image_retrieve``."""
+        return self._retrieve_one(image_bundle(str_or_query_bundle), TEXT)
+
+    async def aimage_to_text_retrieve(self, str_or_query_bundle: QueryType | ImageInput) -> list[NodeWithScore]:
+        """As ``image_to_text_retrieve``, asynchronously."""
+        return await self._aretrieve_one(await off_thread(image_bundle, str_or_query_bundle), TEXT)
+
+    def retrieve_image(self, image: QueryType | ImageInput) -> list[NodeWithScore]:
+        """Retrieve texts and images, in one ranking, for a question that is an image.
+
+        The same as ``retrieve(QueryBundle("", image_path=...))``, with its events; otherwise as
+        ``image_to_image_retrieve``.
+        """
+        return self.retrieve(image_bundle(image))
+
+    async def aretrieve_image(self, image: QueryType | ImageInput) -> list[NodeWithScore]:
+        """As ``retrieve_image``, asynchronously."""
+        return await self.aretrieve(await off_thread(image_bundle, image))
 
     def _text_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._retrieve_one(query_bundle, IMAGE)
@@ -60,16 +97,16 @@ class OneModalityRetriever(MultiModalRetriever):
         return await self._aretrieve_one(query_bundle, IMAGE)
 
     def _image_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        raise _image_question(query_bundle)
+        return self._retrieve_one(image_bundle(query_bundle), IMAGE)
 
     async def _aimage_to_image_retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        raise _image_question(query_bundle)
+        return await self._aretrieve_one(await off_thread(image_bundle, query_bundle), IMAGE)
 
     def _retrieve_one(self, bundle: QueryBundle, modality: Modality) -> list[NodeWithScore]:
         search = self._single(modality)
         if search is None:
             return []
-        question = self._embedder.embed([bundle])[0]
+        question = self._embedder.embed([bundle], modalities=[modality])[0]
         ranking = search.search(question, self.similarity_top_k, raw=self.raw)
         return scored_nodes(ranking, self._sources, bundle_mark(bundle))
 
@@ -77,7 +114,7 @@ class OneModalityRetriever(MultiModalRetriever):
         search = self._single(modality)
         if search is None:
             return []
-        question = (await self._embedder.aembed([bundle]))[0]
+        question = (await self._embedder.aembed([bundle], modalities=[modality]))[0]
         return await self._anodes(await search.asearch(question, self.similarity_top_k, raw=self.raw), bundle)
 
     def _single(self, modality: Modality) -> JointSearch | None:
@@ -88,8 +125,3 @@ class OneModalityRetriever(MultiModalRetriever):
     async def _anodes(self, ranking: Ranking, bundle: QueryBundle) -> list[NodeWithScore]:
         # A docstore may lie behind a network.
         return await off_thread(scored_nodes, ranking, self._sources, bundle_mark(bundle))
-
-
-def _image_question(question: QueryType) -> InvalidInputError:
-    path = question if isinstance(question, str) else question.image_path
-    return InvalidInputError(IMAGE_QUESTION.format(path=path))

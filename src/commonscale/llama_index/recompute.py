@@ -14,7 +14,7 @@ from llama_index.core.schema import BaseNode, ImageNode, ImageType, MetadataMode
 from commonscale.core.cosines import cosines_with
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import IMAGE, Modality
-from commonscale.llama_index.questions import QuestionEmbedder
+from commonscale.llama_index.question_embedder import QuestionEmbedder
 
 
 def recomputed_cosines(
@@ -39,7 +39,7 @@ def recomputed_cosines(
     """
     if query_bundle is None:
         raise InvalidInputError("cosines cannot be recomputed without the question; pass query_bundle= or query_str=")
-    question = QuestionEmbedder(models).embed([query_bundle])[0]
+    question = QuestionEmbedder(models).embed([query_bundle], modalities=set(modalities))[0]
     cosines = np.empty(len(nodes))
     for modality in dict.fromkeys(modalities):
         if modality not in models:

@@ -17,7 +17,7 @@ from commonscale.core.calibration_file import dumps, loads
 from commonscale.core.cosines import score_kind, to_cosine
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.ranking import first_of_each
-from commonscale.core.recorded import MODALITY_KEY, QUESTION_KEY
+from commonscale.core.recorded import MODALITY_KEY, QUESTION_KEY, scale_of_marked
 from commonscale.core.types import IMAGE, TEXT, Hit, Modality
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY, modality_of
 from commonscale.llama_index.questions import bundle_mark
@@ -100,15 +100,16 @@ class SimilarityStandardizer(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         mark = None if query_bundle is None else bundle_mark(query_bundle)
         cosines = self._cosines(nodes, query_bundle, mark)
-        hits = [self._hit(node, *pair) for node, pair in zip(nodes, cosines, strict=True)]
+        hits = [self._hit(node, *pair, mark) for node, pair in zip(nodes, cosines, strict=True)]
         hits.sort(key=lambda hit: -hit.score)
         return [
             with_score(hit.payload.node, hit, mark or _mark_of(hit.payload))
             for hit in first_of_each(hits, lambda hit: hit.id)
         ]
 
-    def _hit(self, node: NodeWithScore, cosine: float, modality: Modality) -> Hit:
-        scale = self.calibration.probability if self.probability else self.calibration.standardize
+    def _hit(self, node: NodeWithScore, cosine: float, modality: Modality, mark: str | None) -> Hit:
+        calibration = scale_of_marked(self.calibration, mark or _mark_of(node))
+        scale = calibration.probability if self.probability else calibration.standardize
         return Hit(node.node.node_id, modality, cosine, float(scale([cosine], modality)[0]), node)
 
     def _cosines(

@@ -286,19 +286,6 @@ def test_an_index_node_with_a_score_of_zero_stays_in_its_place(world: World) -> 
         assert found[1].score == pytest.approx(0.0, abs=1e-300)
 
 
-async def test_image_questions_are_refused_clearly(world: World) -> None:
-    retriever = two_simple(world)
-    bundle = QueryBundle("", image_path="photo.png")
-    for ask in (retriever.retrieve, retriever.image_to_image_retrieve, retriever._image_to_image_retrieve):
-        with pytest.raises(InvalidInputError, match=r"the question has an image \('photo.png'\).*ask in words"):
-            ask(bundle)
-    with pytest.raises(InvalidInputError, match="ask in words"):
-        retriever.image_to_image_retrieve("photo.png")
-    for aask in (retriever.aimage_to_image_retrieve, retriever._aimage_to_image_retrieve, retriever.aretrieve):
-        with pytest.raises(InvalidInputError, match="ask in words"):
-            await aask(bundle)
-
-
 def test_a_reloaded_index_ranks_the_same(world: World, tmp_path: Any) -> None:
     from llama_index.core import load_index_from_storage
 

@@ -1,0 +1,118 @@
+"""How a retriever learns the common scale from unlabeled questions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from commonscale.core.calibration import Calibration
+from commonscale.core.errors import CalibrationMismatchError
+from commonscale.core.extras import require
+from commonscale.core.methods import DEFAULT
+from commonscale.core.search import JointSearch
+from commonscale.core.types import Question
+from commonscale.encoders.checks import listed_images
+from commonscale.encoders.images import ImageInput
+from commonscale.langchain.connected import ConnectedRetriever
+from commonscale.langchain.image_questions import ImageQuestion
+from commonscale.langchain.questions import check_list
+
+
+class CalibratedRetriever(ConnectedRetriever):
+    """A retriever that learns the common scale; see ``StandardizedMultiModalRetriever``."""
+
+    def calibrate(
+        self,
+        questions: Sequence[str] = (),
+        show_progress: bool = False,
+        *,
+        images: Sequence[ImageInput] = (),
+        method: str = DEFAULT,
+    ) -> Calibration:
+        """Fit the common scale on unlabeled questions and use it from now on.
+
+        Questions are embedded once and searched in one batch per modality.
+
+        Args:
+            questions: questions as users ask them; no labels. At least one, better 100 or more.
+            show_progress: show a bar on stderr while they are embedded one by one.
+            images: questions that are images, as users ask with them; they get a scale of their own. Without any, the
+                one in use stays.
+            method: see ``JointSearch.calibrate``.
+
+        Returns:
+            The calibration; ``save`` it to use it again.
+
+        Raises:
+            InvalidInputError: if there are no questions or no documents, or embeddings read no images and there are
+                some.
+            MissingExtraError: if a progress bar is wanted and tqdm is missing.
+        """
+        embedded, search = self._asked(questions, images, show_progress)
+        calibration = search.calibrate(embedded, method=method)
+        self.calibration = calibration
+        return calibration
+
+    async def acalibrate(
+        self,
+        questions: Sequence[str] = (),
+        show_progress: bool = False,
+        *,
+        images: Sequence[ImageInput] = (),
+        method: str = DEFAULT,
+    ) -> Calibration:
+        """As ``calibrate``, off the event loop: by the stores' asynchronous searches where they have them.
+
+        Questions are embedded in a thread: most models that run here block the loop in their asynchronous methods too.
+        """
+        embedded, search = await asyncio.to_thread(self._asked, questions, images, show_progress)
+        calibration = await search.acalibrate(embedded, method=method)
+        await asyncio.to_thread(setattr, self, "calibration", calibration)
+        return calibration
+
+    def calibrate_images(
+        self, images: Sequence[ImageInput], show_progress: bool = False, *, method: str = DEFAULT
+    ) -> Calibration:
+        """Fit the scale of questions that are images; the scale of questions in words stays.
+
+        The gap runs the other way for them: images are near and texts far. An image that is in the store itself finds
+        itself; that hit is left out of what is learned (see ``JointSearch.calibrate``).
+
+        Args:
+            images: pictures as users ask with them; better 100 or more. A sample of the store's own will do.
+            show_progress: as for ``calibrate``.
+            method: see ``JointSearch.calibrate``.
+
+        Returns:
+            The calibration, of questions in words too if there was one.
+
+        Raises:
+            InvalidInputError: if there are no images or no documents, or embeddings read no images.
+        """
+        return self.calibrate(show_progress=show_progress, images=images, method=method)
+
+    async def acalibrate_images(
+        self, images: Sequence[ImageInput], show_progress: bool = False, *, method: str = DEFAULT
+    ) -> Calibration:
+        """As ``calibrate_images``, off the event loop."""
+        return await self.acalibrate(show_progress=show_progress, images=images, method=method)
+
+    def _asked(
+        self, questions: Sequence[str], images: Sequence[ImageInput], show_progress: bool
+    ) -> tuple[list[Question], JointSearch]:
+        """Embed questions to calibrate with, and make the search for it."""
+        wiring = self._wired()
+        check_list(questions)
+        asked = [*questions, *(ImageQuestion(image) for image in listed_images(images, "calibrate_images"))]
+        embedded = wiring.embedder.embed(asked, _bar if show_progress else lambda items: items)
+        search = wiring.new_search(failures=self.failures)
+        # The scale of the other kind of questions stays, if it fits what is searched now.
+        with suppress(CalibrationMismatchError):
+            search.calibration = self.calibration
+        return embedded, search
+
+
+def _bar(questions: Sequence[str]) -> Any:
+    return require("tqdm", "encoders").tqdm(questions, unit="question", desc="calibrating")
