@@ -26,7 +26,7 @@ from commonscale.evaluation import (
     print_table,
     write_results,
 )
-from commonscale.evaluation.methods import VectorSource
+from commonscale.evaluation.sources import VectorSource
 from sources import ArraySource, unit_rows
 
 DIMENSION = 16

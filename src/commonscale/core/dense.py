@@ -78,12 +78,18 @@ def nearest(
     for start in range(0, len(questions) if count else 0, step):
         block = questions[start : start + step] @ vectors.T
         for index, line in enumerate(block, start):
-            rows[index] = best = _best(line, count)
+            rows[index] = best = best_places(line, count)
             cosines[index] = line[best]
     return rows, np.clip(cosines, -1.0, 1.0)
 
 
-def _best(line: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.intp]:
+def best_places(line: npt.NDArray[np.floating[Any]], count: int) -> npt.NDArray[np.intp]:
+    """Give the places of the ``count`` highest values of ``line`` (n,), best first; equal values in their order.
+
+    Args:
+        line: shape (n,), no NaN.
+        count: how many, 1 to n.
+    """
     if count == len(line):
         return np.argsort(-line, kind="stable")
     # The count-th best value first, then all rows at or above it: a plain argpartition breaks ties at random.

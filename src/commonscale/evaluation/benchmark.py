@@ -25,6 +25,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,34 +34,16 @@ import numpy.typing as npt
 
 from commonscale.core.dense import unit_rows
 from commonscale.core.errors import FileFormatError, InvalidInputError
-from commonscale.core.types import IMAGE, TEXT, Modality, Vector
-
-MODALITIES: tuple[Modality, ...] = (TEXT, IMAGE)
+from commonscale.core.types import IMAGE, TEXT, Modality, Question, Vector
+from commonscale.evaluation.pairs import Pairs, check_every_question_has_one, read_pairs
+from commonscale.evaluation.sources import VectorSource
 
 _VECTORS = ("questions", "calibration_questions", "texts", "images")
 _RELEVANT = ("relevant_question", "relevant_modality", "relevant_index")
 _LABELED = tuple(f"calibration_{name}" for name in _RELEVANT)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
-    """Questions and documents that belong together.
-
-    Attributes:
-        questions: row of the question (R,).
-        modalities: modality of the document (R,).
-        documents: row of the document within its modality (R,).
-    """
-
-    questions: npt.NDArray[np.int64]
-    modalities: npt.NDArray[np.str_]
-    documents: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.questions)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Benchmark:
     """Embedded questions and documents, and which of them belong together.
 
@@ -79,6 +62,21 @@ class Benchmark:
     documents: Mapping[Modality, Vector]
     relevant: Pairs
     calibration_relevant: Pairs | None = None
+
+    @cached_property
+    def asked(self) -> list[Question]:
+        """The questions, ready to search with."""
+        return [Question(vector=vector) for vector in self.questions]
+
+    @cached_property
+    def bank(self) -> list[Question]:
+        """The calibration questions, ready to search with."""
+        return [Question(vector=vector) for vector in self.calibration_questions]
+
+    @cached_property
+    def sources(self) -> dict[Modality, VectorSource]:
+        """One exact source per modality, which all methods share: what one searched, the next need not."""
+        return {modality: VectorSource(modality, vectors) for modality, vectors in self.documents.items()}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Benchmark:
@@ -120,15 +118,15 @@ class Benchmark:
         _check_shapes({key: arrays[key] for key in _VECTORS}, name)
         questions, calibration, texts, images = (_unit_rows(arrays[key], key, name) for key in _VECTORS)
         documents = {TEXT: texts, IMAGE: images}
-        relevant = _pairs(arrays, _RELEVANT, len(questions), documents, name)
-        _check_every_question_has_one(relevant, len(questions), name)
+        relevant = read_pairs(arrays, _RELEVANT, len(questions), documents, name)
+        check_every_question_has_one(relevant, len(questions), name)
         labeled = None
         if present := [key for key in _LABELED if key in arrays]:
             if len(present) < len(_LABELED):
                 raise FileFormatError(
                     f"{name}: has {', '.join(present)} only; give all of {', '.join(_LABELED)}, or none"
                 )
-            labeled = _pairs(arrays, _LABELED, len(calibration), documents, name)
+            labeled = read_pairs(arrays, _LABELED, len(calibration), documents, name)
         return cls(name, questions, calibration, documents, relevant, labeled)
 
 
@@ -175,46 +173,3 @@ def _check_shapes(vectors: Mapping[str, npt.NDArray[Any]], name: str) -> None:
         raise FileFormatError(f"{name}: questions has no rows; there is nothing to evaluate")
     if not len(vectors["texts"]) and not len(vectors["images"]):
         raise FileFormatError(f"{name}: texts and images have no rows; there is nothing to search")
-
-
-def _pairs(
-    arrays: Mapping[str, npt.NDArray[Any]],
-    keys: tuple[str, ...],
-    questions: int,
-    documents: Mapping[Modality, Vector],
-    name: str,
-) -> Pairs:
-    question_key, modality_key, index_key = keys
-    shapes = {key: arrays[key].shape for key in keys}
-    if len(set(shapes.values())) > 1 or len(arrays[question_key].shape) != 1:
-        raise FileFormatError(f"{name}: {', '.join(keys)} must all have shape (R,) for the same R, got {shapes}")
-    labels = arrays[modality_key]
-    if labels.dtype.kind != "U":
-        raise FileFormatError(f"{name}: {modality_key} must hold the strings {MODALITIES}, got {labels.dtype}")
-    if unknown := sorted(set(labels.tolist()) - set(MODALITIES)):
-        raise FileFormatError(f"{name}: {modality_key} holds {unknown}; only {MODALITIES} are known")
-    rows = _rows(arrays[question_key], np.full(len(labels), questions), question_key, name)
-    sizes = np.where(labels == TEXT, len(documents[TEXT]), len(documents[IMAGE]))
-    return Pairs(rows, labels, _rows(arrays[index_key], sizes, index_key, name))
-
-
-def _rows(values: npt.NDArray[Any], sizes: npt.NDArray[Any], key: str, name: str) -> npt.NDArray[np.int64]:
-    if values.dtype.kind not in "iu":
-        raise FileFormatError(f"{name}: {key} must hold integers, got {values.dtype}")
-    inside = (values >= 0) & (values < sizes)
-    if not inside.all():
-        first = int(np.argmin(inside))
-        raise FileFormatError(
-            f"{name}: {key}[{first}] is {int(values[first])}, but there are {int(sizes[first])} such rows, "
-            f"counted from 0; take the row within the modality's own array"
-        )
-    return values.astype(np.int64)
-
-
-def _check_every_question_has_one(relevant: Pairs, questions: int, name: str) -> None:
-    without = np.setdiff1d(np.arange(questions), relevant.questions)
-    if len(without):
-        raise FileFormatError(
-            f"{name}: {len(without)} of {questions} questions have no relevant document, the first is row "
-            f"{int(without[0])}; they cannot be scored: name one in relevant_question or leave them out"
-        )

@@ -14,9 +14,11 @@ import numpy.typing as npt
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.files import write_text_atomically
 from commonscale.core.types import Floats, Modality, Ranking
-from commonscale.evaluation.benchmark import MODALITIES, Benchmark
-from commonscale.evaluation.methods import METHODS, document_id
+from commonscale.evaluation.benchmark import Benchmark
+from commonscale.evaluation.methods import METHODS
 from commonscale.evaluation.metrics import DEPTH, per_question
+from commonscale.evaluation.pairs import MODALITIES
+from commonscale.evaluation.sources import document_id
 
 Scores: TypeAlias = dict[str, dict[Modality, dict[str, float]]]
 """``{method: {modality: {metric: mean}}}`` of one benchmark."""
@@ -40,6 +42,13 @@ class QuestionValues:
     def means(self) -> dict[str, float]:
         """Average every metric over the questions."""
         return {metric: float(values.mean()) for metric, values in self.values.items()}
+
+
+MethodValues: TypeAlias = dict[str, dict[Modality, QuestionValues]]
+"""``{method: {modality: metrics of every question}}`` of one benchmark."""
+
+FileValues: TypeAlias = dict[str, MethodValues]
+"""``{file: {method: {modality: metrics of every question}}}``."""
 
 
 def evaluate_questions(benchmark: Benchmark, rankings: Sequence[Ranking]) -> dict[Modality, QuestionValues]:
@@ -69,8 +78,8 @@ def evaluate_questions(benchmark: Benchmark, rankings: Sequence[Ranking]) -> dic
     return scored
 
 
-def evaluate_benchmark(benchmark: Benchmark, methods: Iterable[str] | None = None) -> Scores:
-    """Score methods on one benchmark.
+def score_methods(benchmark: Benchmark, methods: Iterable[str] | None = None) -> MethodValues:
+    """Score methods on one benchmark, question by question.
 
     Args:
         benchmark: the benchmark.
@@ -78,34 +87,29 @@ def evaluate_benchmark(benchmark: Benchmark, methods: Iterable[str] | None = Non
             pairs, calibration questions) are left out.
 
     Returns:
-        ``{method: {"text" | "image": {metric: mean}}}``; every method is scored on both modalities, so a ceiling
-        is 0 by construction on the other one.
+        By method and modality, the metrics of every question.
 
     Raises:
         InvalidInputError: if there is no method of that name.
         MissingExtraError: if ir-measures is not installed.
     """
-    chosen = list(METHODS) if methods is None else list(dict.fromkeys(methods))
-    if unknown := [name for name in chosen if name not in METHODS]:
-        raise InvalidInputError(f"unknown methods {unknown}; there are {list(METHODS)}")
-    scores: Scores = {}
-    for name in chosen:
+    scored: MethodValues = {}
+    for name in _chosen(methods):
         method = METHODS[name]
         if method.applies(benchmark):
-            scored = evaluate_questions(benchmark, method.rank(benchmark, DEPTH))
-            scores[name] = {modality: values.means() for modality, values in scored.items()}
-    return scores
+            scored[name] = evaluate_questions(benchmark, method.rank(benchmark, DEPTH))
+    return scored
 
 
-def evaluate_files(paths: Iterable[str | os.PathLike[str]], methods: Iterable[str] | None = None) -> Results:
-    """Score methods on benchmark files.
+def score_files(paths: Iterable[str | os.PathLike[str]], methods: Iterable[str] | None = None) -> FileValues:
+    """Score methods on benchmark files, question by question.
 
     Args:
         paths: ``.npz`` files (see ``Benchmark``); one named twice is scored once.
-        methods: as for ``evaluate_benchmark``.
+        methods: as for ``score_methods``.
 
     Returns:
-        ``{file: {method: {"text" | "image": {metric: mean}}}}``, with files as they were named.
+        By file, as it was named, what ``score_methods`` gives.
 
     Raises:
         FileNotFoundError: if a file does not exist.
@@ -116,8 +120,53 @@ def evaluate_files(paths: Iterable[str | os.PathLike[str]], methods: Iterable[st
     names = list(dict.fromkeys(os.fspath(path) for path in paths))
     if not names:
         raise InvalidInputError("there is no benchmark to evaluate; name at least one .npz file")
-    wanted = None if methods is None else list(methods)
-    return {name: evaluate_benchmark(Benchmark.load(name), wanted) for name in names}
+    chosen = _chosen(methods)
+    return {name: score_methods(Benchmark.load(name), chosen) for name in names}
+
+
+def means_of(scored: MethodValues) -> Scores:
+    """Average the metrics of every question.
+
+    Args:
+        scored: as ``score_methods`` gives it.
+
+    Returns:
+        ``{method: {"text" | "image": {metric: mean}}}``.
+    """
+    return {
+        name: {modality: values.means() for modality, values in by_modality.items()}
+        for name, by_modality in scored.items()
+    }
+
+
+def evaluate_benchmark(benchmark: Benchmark, methods: Iterable[str] | None = None) -> Scores:
+    """Score methods on one benchmark.
+
+    Arguments and errors are those of ``score_methods``.
+
+    Returns:
+        ``{method: {"text" | "image": {metric: mean}}}``; every method is scored on both modalities, so a ceiling
+        is 0 by construction on the other one.
+    """
+    return means_of(score_methods(benchmark, methods))
+
+
+def evaluate_files(paths: Iterable[str | os.PathLike[str]], methods: Iterable[str] | None = None) -> Results:
+    """Score methods on benchmark files.
+
+    Arguments and errors are those of ``score_files``.
+
+    Returns:
+        ``{file: {method: {"text" | "image": {metric: mean}}}}``, with files as they were named.
+    """
+    return {name: means_of(scored) for name, scored in score_files(paths, methods).items()}
+
+
+def _chosen(methods: Iterable[str] | None) -> list[str]:
+    chosen = list(METHODS) if methods is None else list(dict.fromkeys(methods))
+    if unknown := [name for name in chosen if name not in METHODS]:
+        raise InvalidInputError(f"unknown methods {unknown}; there are {list(METHODS)}")
+    return chosen
 
 
 def write_results(results: Results, path: str | os.PathLike[str]) -> None:

@@ -51,13 +51,10 @@ def per_question(rankings: Sequence[Sequence[str]], relevant: Sequence[Collectio
     _check(rankings, relevant)
     ir_measures = require("ir_measures", "cli")
     measures = {ir_measures.parse_measure(theirs): ours for ours, theirs in METRICS.items()}
-    qrels = [ir_measures.Qrel(str(q), doc, 1) for q, docs in enumerate(relevant) for doc in set(docs)]
+    qrels = {str(q): dict.fromkeys(docs, 1) for q, docs in enumerate(relevant)}
     # Scores made from ranks: no two are equal, so that no library breaks ties its own way.
-    run = [
-        ir_measures.ScoredDoc(str(q), doc, float(-rank))
-        for q, docs in enumerate(rankings)
-        for rank, doc in enumerate(docs)
-    ]
+    places = [float(-rank) for rank in range(max(map(len, rankings), default=0))]
+    run = {str(q): dict(zip(docs, places, strict=False)) for q, docs in enumerate(rankings)}
     values = {ours: np.zeros(len(rankings), dtype=np.float64) for ours in METRICS}
     for metric in ir_measures.evaluator(list(measures), qrels).iter_calc(run):
         values[measures[metric.measure]][int(metric.query_id)] = metric.value

@@ -36,18 +36,33 @@ def print_table(results: Results, console: Console) -> None:
             console.print(_table(f"{name}: {modality} questions", scores, modality))
 
 
-def _table(title: str, scores: Scores, modality: Modality) -> Table:
-    # Text, so that brackets in a file's name are not read as markup.
+def empty_table(title: str, gap: int = 1) -> Table:
+    """Give a table with a column for the methods' names.
+
+    Args:
+        title: shown above it, as it is: brackets in a file's name are not read as markup.
+        gap: blanks between columns, besides one.
+    """
     table: Table = require("rich.table", "cli").Table(
         title=require("rich.text", "cli").Text(title),
         title_justify="left",
         box=require("rich.box", "cli").SIMPLE_HEAD,
         pad_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=(0, gap, 0, 0),
     )
     table.add_column("method", no_wrap=True)
-    for heading in (*(_heading(metric) for metric in METRICS), "of ceiling"):
-        table.add_column(heading, justify="right")
+    return table
+
+
+def heading(metric: str) -> str:
+    """Shorten a metric's name for the head of a column."""
+    return metric.replace("recall", "R").replace("mrr", "MRR").replace("ndcg", "nDCG")
+
+
+def _table(title: str, scores: Scores, modality: Modality) -> Table:
+    table = empty_table(title)
+    for name in (*(heading(metric) for metric in METRICS), "of ceiling"):
+        table.add_column(name, justify="right")
     ceiling = _ceiling(scores, modality)
     for method, by_modality in scores.items():
         if METHODS[method].ceiling_of in (None, modality):
@@ -55,10 +70,6 @@ def _table(title: str, scores: Scores, modality: Modality) -> Table:
             reached = f"{figures[_REACHED] / ceiling:.0%}" if ceiling else "-"
             table.add_row(method, *(f"{figures[metric]:.3f}" for metric in METRICS), reached)
     return table
-
-
-def _heading(metric: str) -> str:
-    return metric.replace("recall", "R").replace("mrr", "MRR").replace("ndcg", "nDCG")
 
 
 def _ceiling(scores: Scores, modality: Modality) -> float:
