@@ -32,6 +32,7 @@
     ├── MethodFallbackWarning                   calibrated with another method, since vectors cannot be read
     ├── PriorWarning                            questions that a prior could not judge are ranked without it
     ├── StaleCalibrationWarning                 documents are found that the calibration does not know
+    ├── DriftWarning                            users ask other questions than those calibrated on
     └── MissingModalityWarning                  a modality whose store failed is missing from a ranking
 
 Each message says what was given, what was needed and what to do.
@@ -189,6 +190,10 @@ class PriorWarning(CommonscaleWarning):
 
 class StaleCalibrationWarning(CommonscaleWarning):
     """Documents were found that came after the calibration, which knows nothing of them."""
+
+
+class DriftWarning(CommonscaleWarning):
+    """The best hits of incoming questions differ from those of the questions that were calibrated on."""
 
 
 class MissingModalityWarning(CommonscaleWarning):

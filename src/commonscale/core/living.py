@@ -1,0 +1,409 @@
+"""A calibration that stays what a fresh one would be while documents and questions come and go."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy.typing as npt
+
+from commonscale.core.calibration import Calibration, Provenance
+from commonscale.core.dense import unit_rows
+from commonscale.core.errors import InvalidInputError, MethodFallbackWarning, SourceError, UnreadableVectorsError
+from commonscale.core.failures import FailurePolicy, check_policy
+from commonscale.core.living_bank import LivingBank, Settings
+from commonscale.core.living_documents import Vectors
+from commonscale.core.methods import DEFAULT, STANDARDIZED, check_method
+from commonscale.core.scanning import vectors_of
+from commonscale.core.search import JointSearch
+from commonscale.core.threads import off_thread
+from commonscale.core.types import Floats, Modality, Question, Source, Vector
+from commonscale.core.unbounded import is_by_text
+from commonscale.core.warn import warn
+
+_KINDS = ("text", "image")
+
+
+class LivingCalibration:
+    """Keeps a calibration equal to a fresh one, at a cost that does not grow with the number of documents.
+
+        living = LivingCalibration.fit(questions, search.sources, provenance=search.provenance)
+        living.attach(search)
+        store.add(...);  living.added("text", ids, vectors)
+        before = living.remember("text", ids);  store.delete(ids);  living.removed("text", ids, before)
+        living.join(new_questions)
+
+    - Documents added or replaced: one matrix product with the bank. Documents removed: only the questions whose best
+      hit is gone are searched again.
+    - The means that centring subtracts are those of the last ``fit`` or ``refit``; everything else is exact. ``shift``
+      tells how far they have moved since.
+    - Safe to use from several threads. Updates wait for each other; searches wait for none: ``calibration`` is
+      immutable and swapped at once.
+    - If a source fails during an update, its error is raised and the calibration stays; the next update of that
+      modality makes up for it.
+
+    Attributes:
+        sources: one source per modality.
+        provenance: where each modality's cosines come from.
+        settings: what ``fit`` was told.
+    """
+
+    def __init__(
+        self,
+        banks: Mapping[str, LivingBank],
+        sources: Mapping[Modality, Source],
+        settings: Settings,
+        provenance: Mapping[Modality, Provenance],
+        failures: FailurePolicy,
+    ) -> None:
+        """Put together what ``fit`` or ``load`` made; use these."""
+        self.sources = dict(sources)
+        self.provenance = dict(provenance)
+        self.settings = settings
+        self._banks = dict(banks)
+        self._failures = failures
+        self._lock = threading.RLock()
+        self._callbacks: list[Callable[[Calibration], object]] = []
+        made = self._made()
+        if made is None:
+            raise InvalidInputError(
+                f"the questions found no document in any of {sorted(self.sources)}; index documents first, then "
+                f"calibrate"
+            )
+        self._calibration = made
+
+    @classmethod
+    def fit(
+        cls,
+        questions: Sequence[Question],
+        sources: Mapping[Modality, Source],
+        *,
+        method: str = DEFAULT,
+        provenance: Mapping[Modality, Provenance] | None = None,
+        failures: FailurePolicy | None = None,
+        capacity: int | None = None,
+        keep_text: bool = False,
+        forgetting: float | None = None,
+        keep_vectors: bool = False,
+        join_every: int | None = None,
+        recenter_beyond: float | None = None,
+        seed: int = 0,
+    ) -> LivingCalibration:
+        """Fit on unlabeled questions, and be ready for changes.
+
+        Args:
+            questions: the first questions of the bank, embedded; those that are pictures get a bank of their own. At
+                least one, better 100 or more.
+            sources: one source per modality, such as ``search.sources``.
+            method: as for ``JointSearch.calibrate``; falls back to ``"standardized"`` as it does.
+            provenance: where each modality's cosines come from.
+            failures: how long to wait for sources and how often to ask them; none is ever skipped.
+            capacity: most questions in a bank, of which the sample is drawn if there are more; None for as many as
+                given.
+            keep_text: whether to keep the questions' wording, in memory and in files, and not their embeddings only.
+                Sources that search by words need it.
+            forgetting: None keeps a sample of all questions that ever joined; a number lets older ones go, so that
+                half are gone after so many newcomers (see ``Reservoir``).
+            keep_vectors: whether to keep the documents' vectors, for chance-level calibration over stores that cannot
+                tell those of documents that are about to be replaced or removed.
+            join_every: how many questions that enter the bank wait for each other. None is 1, and for the chance level
+                a twentieth of the bank: there all documents are read when the bank changes.
+            recenter_beyond: fit everything anew when ``shift`` of a modality goes beyond this; None for never.
+            seed: of the sample.
+
+        Returns:
+            The living calibration.
+
+        Raises:
+            InvalidInputError: if there are no questions, sources or documents, or a setting cannot be used.
+            SourceError: if a source fails or breaks its contract.
+        """
+        if not questions or not sources:
+            raise InvalidInputError(f"calibration needs questions and sources, got {len(questions)} and {len(sources)}")
+        if join_every is not None and join_every < 1:
+            raise InvalidInputError(f"join_every must be an integer of at least 1, got {join_every!r}")
+        worded = [modality for modality, source in sources.items() if is_by_text(source)]
+        if worded and not keep_text:
+            raise InvalidInputError(
+                f"the source of modality {worded[0]!r} searches by words, which are not kept: say keep_text=True if "
+                f"the wording of users' questions may be stored"
+            )
+        settings = Settings(
+            check_method(method), capacity, forgetting, keep_text, keep_vectors, join_every, recenter_beyond, seed
+        )
+        policy = replace(check_policy(failures), on_failure="raise")
+        try:
+            banks = _fitted(questions, sources, settings, policy)
+        except UnreadableVectorsError as error:
+            warn(f"calibrated with method {STANDARDIZED!r}, not {method!r}: {error}", MethodFallbackWarning)
+            settings = replace(settings, method=STANDARDIZED)
+            banks = _fitted(questions, sources, settings, policy)
+        return cls(banks, sources, settings, provenance or {}, policy)
+
+    @classmethod
+    async def afit(
+        cls, questions: Sequence[Question], sources: Mapping[Modality, Source], **settings: object
+    ) -> LivingCalibration:
+        """As ``fit``, off the event loop."""
+        return await off_thread(cls.fit, questions, sources, **settings)  # type: ignore[arg-type]
+
+    @property
+    def calibration(self) -> Calibration:
+        """The newest calibration; immutable, so whoever reads it holds one whole.
+
+        When all documents are gone it stays the last one, until others come.
+        """
+        return self._calibration
+
+    @property
+    def searched(self) -> int:
+        """How many banked questions have been searched again since ``fit``, over all modalities."""
+        return sum(living.searched for bank in self._banks.values() for living in bank.modalities.values())
+
+    @property
+    def scans(self) -> int:
+        """How many times all documents of a modality have been read, with ``fit``."""
+        return sum(living.scans for bank in self._banks.values() for living in bank.modalities.values())
+
+    @property
+    def shift(self) -> dict[Modality, float]:
+        """How far the mean of each modality's unit vectors has moved from the one that is subtracted, as a distance."""
+        with self._lock:
+            return {
+                modality: max(bank.modalities[modality].shift for bank in self._banks.values())
+                for modality in self.sources
+            }
+
+    def questions(self, kind: str = "text") -> tuple[Question, ...]:
+        """Give the bank of a kind of questions, empty if there is none."""
+        bank = self._banks.get(kind)
+        return () if bank is None else bank.questions
+
+    def reference(self) -> dict[Modality, Floats]:
+        """Give the best similarities of the banked questions in words, by modality: what drift is measured against."""
+        with self._lock:
+            bank = self._banks.get("text")
+            found = {} if bank is None else {m: living.hits.found for m, living in bank.modalities.items()}
+            return {modality: values[values == values] for modality, values in found.items()}  # NaN is not itself
+
+    def remember(self, modality: Modality, ids: Sequence[str]) -> dict[str, Vector]:
+        """Read what ``added`` or ``removed`` must know of documents that are about to be replaced or removed.
+
+        Call it before the store changes. It reads nothing where nothing is needed: for methods other than the chance
+        level, for documents that are not known, and with ``keep_vectors``.
+
+        Args:
+            modality: the modality.
+            ids: the documents.
+
+        Returns:
+            Unit vectors by id, for ``before``; empty if the store cannot give them: then all documents will be read.
+        """
+        with self._lock:
+            living = [bank.modalities[self._known(modality)] for bank in self._banks.values()]
+            needed = list(dict.fromkeys(key for one in living for key in one.needs(ids)))
+        if not needed:
+            return {}
+        try:
+            return dict(zip(needed, vectors_of(self.sources[modality], needed, modality), strict=True))
+        except SourceError:
+            return {}
+
+    def added(
+        self,
+        modality: Modality,
+        ids: Sequence[str],
+        vectors: npt.ArrayLike | None,
+        before: Vectors | None = None,
+    ) -> None:
+        """Take in documents that were added to the store, or replaced in it.
+
+        Args:
+            modality: their modality.
+            ids: their ids, as the source gives them; of an id that comes twice the last vector counts.
+            vectors: theirs (n, d), any norm. None if they are not known: then everything about the modality is learned
+                anew, as it is for sources that do not search by vectors.
+            before: what ``remember`` gave. The chance level needs it for documents that were replaced by others;
+                without it all documents are read.
+
+        Raises:
+            InvalidInputError: if the modality is unknown, or ids and vectors do not fit.
+            SourceError: if a source fails.
+        """
+        rows = None if vectors is None else _by_id(ids, vectors)
+        if not len(ids):
+            return
+        self._known(modality)
+        self._update(lambda bank: bank.update(modality, lambda one: one.add(rows, before or {})))
+
+    def removed(
+        self,
+        modality: Modality,
+        ids: Sequence[str],
+        vectors: Vectors | npt.ArrayLike | None = None,
+    ) -> None:
+        """Let go of documents that were removed from the store, or are about to be.
+
+        Args:
+            modality: their modality.
+            ids: their ids; unknown ones are passed over.
+            vectors: their vectors (n, d), or what ``remember`` gave. The chance level needs them; None asks the source,
+                which knows them only as long as it holds the documents. Without them all documents are read.
+
+        Raises:
+            InvalidInputError: if the modality is unknown, or ids and vectors do not fit.
+            SourceError: if a source fails.
+        """
+        self._known(modality)
+        if vectors is None:
+            vectors = self.remember(modality, ids)
+        rows = vectors if isinstance(vectors, Mapping) else _by_id(ids, vectors)
+        self._update(lambda bank: bank.update(modality, lambda one: one.remove(ids, rows)))
+
+    def join(self, questions: Sequence[Question]) -> None:
+        """Let new questions of users take part in the sample that is the bank.
+
+        Only those that are drawn enter; they are used at once, or when ``join_every`` wait. Of the others nothing is
+        kept, and of those their wording only with ``keep_text``.
+
+        Args:
+            questions: the newest questions, embedded, in their order.
+
+        Raises:
+            SourceError: if a source fails.
+        """
+        with self._lock:
+            for kind in _KINDS:
+                asked = [question for question in questions if question.kind == kind]
+                if asked and kind in self._banks:
+                    self._banks[kind].offer(asked)
+                elif asked:
+                    bank = LivingBank(asked, self.sources, self.settings, self._failures)
+                    bank.fit()
+                    self._banks[kind] = bank
+            self._publish()
+
+    def flush(self) -> None:
+        """Use the questions that entered the bank and wait for others."""
+        self._update(LivingBank.flush)
+
+    def refit(self, questions: Sequence[Question] | None = None) -> Calibration:
+        """Fit everything anew from the sources, with the means as well.
+
+        Args:
+            questions: the new bank; None for the questions that are banked. A kind of which none is given keeps its
+                own.
+
+        Returns:
+            The new calibration. If a source fails the old one stays.
+
+        Raises:
+            SourceError: if a source fails.
+        """
+        with self._lock:
+            self._banks = self._refitted(questions or ())
+            self._publish()
+            return self._calibration
+
+    def on_change(self, callback: Callable[[Calibration], object]) -> Callable[[], None]:
+        """Call a function with every new calibration, in the thread of the update and in the order of updates.
+
+        Args:
+            callback: keep it short: the next update waits for it.
+
+        Returns:
+            A function that ends it.
+        """
+        with self._lock:
+            self._callbacks.append(callback)
+
+        def end() -> None:
+            with self._lock:
+                if callback in self._callbacks:
+                    self._callbacks.remove(callback)
+
+        return end
+
+    def attach(self, search: JointSearch) -> Callable[[], None]:
+        """Let a search use the newest calibration from now on.
+
+        Args:
+            search: the search; each of its searches uses one calibration, whole.
+
+        Returns:
+            A function that ends it; the search keeps the calibration of then.
+
+        Raises:
+            CalibrationMismatchError: if its provenance is another.
+        """
+
+        def follow(calibration: Calibration) -> None:
+            search.calibration = calibration
+
+        with self._lock:
+            follow(self._calibration)
+            return self.on_change(follow)
+
+    def _update(self, work: Callable[[LivingBank], None]) -> None:
+        with self._lock:
+            for bank in self._banks.values():
+                work(bank)
+            limit = self.settings.recenter_beyond
+            if limit is not None and max(self.shift.values()) > limit:
+                self._banks = self._refitted(())
+            self._publish()
+
+    def _publish(self) -> None:
+        """Swap the calibration: readers have the old one or the new one, whole."""
+        made = self._made()
+        if made is None:
+            return
+        self._calibration = made
+        for callback in tuple(self._callbacks):
+            callback(made)
+
+    def _made(self) -> Calibration | None:
+        scales = {kind: bank.scale(self.provenance) for kind, bank in self._banks.items()}
+        words, pictures = scales.get("text"), scales.get("image")
+        if words is None:
+            return None if pictures is None else replace(pictures, modalities={}, strata={}, image_questions=pictures)
+        return replace(words, image_questions=pictures)
+
+    def _refitted(self, questions: Sequence[Question]) -> dict[str, LivingBank]:
+        banks = {}
+        for kind in _KINDS:
+            own = [question for question in questions if question.kind == kind]
+            old = self._banks.get(kind)
+            if own:
+                capacity = old.reservoir.capacity if old and self.settings.capacity is None else self.settings.capacity
+                banks[kind] = LivingBank(own, self.sources, replace(self.settings, capacity=capacity), self._failures)
+            elif old is not None:
+                banks[kind] = old.copy(self.sources, self._failures)
+        for bank in banks.values():
+            bank.fit()
+        return banks
+
+    def _known(self, modality: Modality) -> Modality:
+        if modality not in self.sources:
+            raise InvalidInputError(f"there is no modality {modality!r}, only {sorted(self.sources)}")
+        return modality
+
+
+def _fitted(
+    questions: Sequence[Question], sources: Mapping[Modality, Source], settings: Settings, failures: FailurePolicy
+) -> dict[str, LivingBank]:
+    banks = {}
+    for kind in _KINDS:
+        own = [question for question in questions if question.kind == kind]
+        if own:
+            banks[kind] = bank = LivingBank(own, sources, settings, failures)
+            bank.fit()
+    return banks
+
+
+def _by_id(ids: Sequence[str], vectors: npt.ArrayLike) -> dict[str, Vector]:
+    rows = unit_rows(vectors, "document vector") if len(ids) else ()
+    if len(rows) != len(ids):
+        raise InvalidInputError(f"{len(ids)} ids come with {len(rows)} vectors; give one for each")
+    return dict(zip(ids, rows, strict=True))

@@ -1,0 +1,161 @@
+"""The banked questions of one kind, and what every modality says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from commonscale.core.calibration import Calibration, ModalityCalibration, Provenance
+from commonscale.core.failures import FailurePolicy
+from commonscale.core.living_corrected import CorrectedModality
+from commonscale.core.living_modality import LivingModality, PlainModality
+from commonscale.core.methods import CHANCE, CORRECTED
+from commonscale.core.questions import BestHits, QuestionBank
+from commonscale.core.reservoir import Reservoir
+from commonscale.core.statistics import ModalityStatistics
+from commonscale.core.strata import PerQuestion, stratified
+from commonscale.core.types import Modality, Question, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a living calibration works; what ``LivingCalibration.fit`` was told.
+
+    Attributes:
+        method: name of the method.
+        capacity: most questions of a bank.
+        forgetting: half-life of banked questions, in questions; None to forget none sooner than others.
+        keep_text: whether the wording of questions is kept.
+        keep_vectors: whether the vectors of documents are kept.
+        join_every: how many questions that entered the bank wait for each other before it is changed.
+        recenter_beyond: how far a mean may move before everything is fitted anew; None for any distance.
+        seed: of the draws.
+    """
+
+    method: str
+    capacity: int | None = None
+    forgetting: float | None = None
+    keep_text: bool = False
+    keep_vectors: bool = False
+    join_every: int | None = None
+    recenter_beyond: float | None = None
+    seed: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many questions wait for each other: a twentieth of the bank where all documents must be read for them."""
+        if self.join_every is not None:
+            return self.join_every
+        return max(1, (self.capacity or 0) // 20) if self.method == CHANCE else 1
+
+
+class LivingBank:
+    """A sample of the questions of one kind.
+
+    Attributes:
+        questions: the bank.
+        modalities: what is known of each modality.
+        reservoir: which questions of the stream are in the bank.
+        pending: questions that have entered the bank and wait for others, by slot.
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        sources: Mapping[Modality, Source],
+        settings: Settings,
+        failures: FailurePolicy,
+    ) -> None:
+        """Draw the sample; ``fit`` looks at the documents.
+
+        Args:
+            questions: at least one.
+            sources: one source per modality.
+            settings: how to work.
+            failures: how to ask the sources.
+        """
+        self._settings = settings
+        self.reservoir = Reservoir(
+            settings.capacity or len(questions), half_life=settings.forgetting, seed=settings.seed
+        )
+        slots = self.reservoir.offer(len(questions))
+        self.questions = tuple(self._banked(questions[slots[slot]]) for slot in range(self.reservoir.size))
+        self.pending: dict[int, Question] = {}
+        self.modalities: dict[Modality, LivingModality] = {
+            modality: self._made(modality, source, failures) for modality, source in sources.items()
+        }
+
+    def copy(self, sources: Mapping[Modality, Source], failures: FailurePolicy) -> LivingBank:
+        """Give a bank of the same questions, with those that wait, whose ``fit`` begins anew."""
+        made = LivingBank(self._with_pending(), sources, self._settings, failures)
+        made.reservoir = Reservoir.from_state(self.reservoir.state())
+        return made
+
+    def fit(self) -> None:
+        """Learn everything from the sources, and warn of what is too little."""
+        for living in self.modalities.values():
+            living.fit()
+            living.stale = False
+        best = {m: BestHits(tuple(living.hits.ids), living.hits.found) for m, living in self.modalities.items()}
+        QuestionBank(self.questions, best, self._settings.method).statistics()
+
+    def update(self, modality: Modality, work: Callable[[LivingModality], None]) -> None:
+        """Change one modality; after an update that failed it is learned anew first."""
+        living = self.modalities[modality]
+        if living.stale:
+            living.recover()
+        living.stale = True
+        work(living)
+        living.stale = False
+
+    def offer(self, questions: Sequence[Question]) -> None:
+        """Let some of the newest questions enter the bank; they are used when enough wait, or after ``flush``."""
+        for slot, place in self.reservoir.offer(len(questions)).items():
+            self.pending[slot] = self._banked(questions[place])
+        if len(self.pending) >= self._settings.waiting:
+            self.flush()
+
+    def flush(self) -> None:
+        """Use the questions that wait."""
+        if not self.pending:
+            return
+        slots, self.questions, self.pending = self.pending, self._with_pending(), {}
+        # All are told of the questions first: should one fail, it and those after it are learned anew with these.
+        for living in self.modalities.values():
+            living.ask(self.questions, slots)
+        for modality in self.modalities:
+            self.update(modality, lambda living: living.settle())
+
+    def scale(self, provenance: Mapping[Modality, Provenance]) -> Calibration | None:
+        """Give the calibration as it is now; None if there are no documents at all."""
+        entries, known = {}, {}
+        for modality, living in self.modalities.items():
+            found = living.hits.found
+            if np.isnan(found).all():
+                continue
+            statistics = ModalityStatistics.fit(found[~np.isnan(found)])
+            origin = provenance.get(modality, Provenance())
+            entries[modality] = ModalityCalibration(statistics, origin, living.background, living.correction)
+            known[modality] = PerQuestion(found, *(living.levels or (None, None)))
+        if not entries:
+            return None
+        calibration = Calibration(entries, self._settings.method, len(self.questions))
+        return stratified(calibration, [question.stratum for question in self.questions], known)
+
+    def _made(self, modality: Modality, source: Source, failures: FailurePolicy) -> LivingModality:
+        method = self._settings.method
+        if method not in CORRECTED:
+            return PlainModality(modality, source, self.questions, failures)
+        keep = self._settings.keep_vectors
+        return CorrectedModality(modality, source, self.questions, failures, chance=method == CHANCE, keep_vectors=keep)
+
+    def _with_pending(self) -> tuple[Question, ...]:
+        questions = list(self.questions)
+        for slot in sorted(self.pending):
+            questions[slot : slot + 1] = [self.pending[slot]]
+        return tuple(questions)
+
+    def _banked(self, question: Question) -> Question:
+        return question if self._settings.keep_text else replace(question, text="")

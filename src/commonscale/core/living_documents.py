@@ -1,0 +1,182 @@
+"""What the documents of a modality add up to, and how one more or one less changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from commonscale.core.centering import centered_rows
+from commonscale.core.correction import HUB_WEIGHT
+from commonscale.core.fitting import hub_scores
+from commonscale.core.living_hits import LivingHits
+from commonscale.core.living_table import LivingTable
+from commonscale.core.types import Floats, Vector
+
+BLOCK = 4_194_304
+"""Most similarities computed at once, so that adding many documents needs bounded memory (32 MB in float64)."""
+
+Vectors: TypeAlias = Mapping[str, Vector]
+"""Unit vectors (d,) by document id."""
+
+_EQUAL = 1e-9
+"""Difference up to which two results of one float64 computation, made in batches of different sizes, are the same."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lens:
+    """How documents are seen from the bank: the means, which stay, and the banked questions.
+
+    Attributes:
+        question_mean: mu_q (d,).
+        document_mean: mu_m (d,).
+        bank: centred unit vectors (C, d) of the questions; float64 for the chance level.
+        chance: whether hub scores are subtracted.
+    """
+
+    question_mean: Floats
+    document_mean: Floats
+    bank: npt.NDArray[np.floating[Any]]
+    chance: bool
+
+    @classmethod
+    def over(cls, questions: Vector, question_mean: Floats, document_mean: Floats, *, chance: bool) -> Lens:
+        """Center the bank's unit vectors (C, d).
+
+        For the chance level similarities are float64 products, so that what is added and what is later subtracted for
+        a document are equal to 1e-15, not to 1e-7: with few or nearly equal documents a variance is a small
+        difference of large sums.
+        """
+        bank = centered_rows(questions, question_mean, "question")
+        return cls(question_mean, document_mean, bank.astype(np.float64) if chance else bank, chance)
+
+    def measure(self, rows: Vector) -> tuple[Floats, npt.NDArray[np.floating[Any]]]:
+        """Give the numbers of documents for the table, and their similarities with the bank.
+
+        Args:
+            rows: unit vectors (n, d).
+
+        Returns:
+            Along, norm and hub score (n, 3), and similarities (n, C).
+
+        Raises:
+            InvalidInputError: if a document is the mean itself, or of another dimension.
+        """
+        found = centered_rows(rows, self.document_mean, "document").astype(self.bank.dtype, copy=False) @ self.bank.T
+        exact = rows.astype(np.float64)
+        table = np.zeros((len(rows), 3))
+        table[:, 0] = exact @ self.question_mean
+        table[:, 1] = np.linalg.norm(exact - self.document_mean, axis=1)
+        if self.chance:
+            table[:, 2] = hub_scores(found)
+            found -= HUB_WEIGHT * table[:, 2, None]
+        return table, found
+
+
+class LivingDocuments:
+    """The table of documents, the sums of the background, and the best hits.
+
+    Attributes:
+        lens: how they are seen.
+        table: three numbers for each.
+        hits: the best hit of each question.
+        sums: of the similarities with each question (C,).
+        squares: of their squares (C,).
+        total: of the unit vectors (d,); the share of a document whose vector was not known when it went is the mean.
+        kept: the vectors, None if they are not kept.
+    """
+
+    def __init__(self, lens: Lens, *, keep: bool) -> None:
+        """Begin without documents."""
+        self.lens = lens
+        self.table = LivingTable()
+        self.hits = LivingHits(len(lens.bank))
+        self.sums = np.zeros(len(lens.bank))
+        self.squares = np.zeros(len(lens.bank))
+        self.total: Floats = np.zeros(len(lens.document_mean))
+        self.kept: dict[str, Vector] | None = {} if keep else None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def add(self, vectors: Vectors, before: Vectors) -> bool:
+        """Take in documents, in place of those of the same ids.
+
+        Args:
+            vectors: the documents.
+            before: the vectors of those that they replace, as far as they are known.
+
+        Returns:
+            False if one that is replaced would have to be known and is not; nothing is changed by its block then.
+        """
+        for names, rows in blocks(vectors, len(self.hits)):
+            table, similarities = self.lens.measure(rows)
+            # Stores are often given again what they hold; to subtract and add it would cost its old vector.
+            news = [place for place, key in enumerate(names) if not self._holds(key, table[place])]
+            fresh = [names[place] for place in news]
+            if not self.subtract([key for key in fresh if key in self.table], before):
+                return False
+            similarities = similarities[news]
+            if self.lens.chance:
+                self.sums += similarities.sum(axis=0)
+                self.squares += np.einsum("nc,nc->c", similarities, similarities)
+            self.total += rows[news].sum(axis=0, dtype=np.float64)
+            self.table.put(fresh, table[news])
+            self.hits.take(fresh, similarities)
+            if self.kept is not None:
+                self.kept.update((names[place], rows[place].copy()) for place in news)
+        return True
+
+    def remove(self, ids: Sequence[str], before: Vectors) -> bool:
+        """Let go of documents that are in the table.
+
+        Returns:
+            False if one would have to be known and is not; nothing is changed then.
+        """
+        if not self.subtract(ids, before):
+            return False
+        self.table.drop(ids)
+        self.hits.drop(ids)
+        if self.kept is not None:
+            for key in ids:
+                del self.kept[key]
+        return True
+
+    def ask(self, lens: Lens, slots: Collection[int]) -> None:
+        """Change the bank, where neither hub scores nor sums depend on it: some questions are to be searched."""
+        self.lens = lens
+        self.sums, self.squares = np.zeros((2, len(lens.bank)))
+        self.hits.renew(slots, len(lens.bank))
+
+    def subtract(self, ids: Sequence[str], before: Vectors) -> bool:
+        """Take the share of documents out of the sums; False, and nothing changed, if one would have to be known."""
+        old = {**{key: before[key] for key in ids if key in before}, **self._kept(ids)}
+        if self.lens.chance and len(old) < len(ids):
+            return False
+        mean = self.total / max(1, len(self.table))
+        self.total -= mean * (len(ids) - len(old))
+        for _, rows in blocks(old, len(self.hits)):
+            self.total -= rows.sum(axis=0, dtype=np.float64)
+            if self.lens.chance:
+                _, similarities = self.lens.measure(rows)
+                self.sums -= similarities.sum(axis=0)
+                self.squares -= np.einsum("nc,nc->c", similarities, similarities)
+        return True
+
+    def _kept(self, ids: Sequence[str]) -> dict[str, Vector]:
+        return {} if self.kept is None else {key: self.kept[key] for key in ids}
+
+    def _holds(self, key: str, numbers: Floats) -> bool:
+        """Tell whether the table has this very document: three numbers of another one hardly ever agree so well."""
+        return key in self.table and bool((np.abs(self.table.values([key])[0] - numbers) <= _EQUAL).all())
+
+
+def blocks(vectors: Vectors, questions: int) -> list[tuple[list[str], Vector]]:
+    """Give ids and vectors (n, d) in parts whose similarities with so many questions fit into ``BLOCK``."""
+    names = list(vectors)
+    step = max(1, BLOCK // max(1, questions))
+    parts = [names[start : start + step] for start in range(0, len(names), step)]
+    return [(part, np.stack([vectors[key] for key in part])) for part in parts]

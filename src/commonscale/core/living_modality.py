@@ -1,0 +1,194 @@
+"""One modality of a living calibration: what its documents and a bank of questions say of each other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from commonscale.core.around import SiftingSource
+from commonscale.core.background import Background
+from commonscale.core.correction import Correction
+from commonscale.core.failures import FailurePolicy
+from commonscale.core.living_documents import Vectors, blocks
+from commonscale.core.living_hits import LivingHits
+from commonscale.core.question_vectors import question_rows
+from commonscale.core.sources import checked_search
+from commonscale.core.types import Candidates, Floats, Modality, Question, Source
+from commonscale.core.unbounded import is_by_text, is_unbounded
+
+
+class LivingModality(ABC):
+    """What is known of one modality.
+
+    Attributes:
+        modality: its label.
+        source: what finds its documents.
+        questions: the banked questions.
+        hits: their best hits.
+        searched: how many questions have been searched again, because their best hit was gone or they were new.
+        scans: how many times all documents have been read anew.
+        stale: whether an update failed half-way, so that everything must be learned anew.
+    """
+
+    def __init__(
+        self, modality: Modality, source: Source, questions: Sequence[Question], failures: FailurePolicy
+    ) -> None:
+        """Begin without documents; ``fit`` looks at those that are there."""
+        self.modality = modality
+        self.source = source
+        self.questions = tuple(questions)
+        self.hits = LivingHits(len(questions))
+        self.searched = 0
+        self.scans = 0
+        self.stale = False
+        self._failures = failures
+
+    @abstractmethod
+    def fit(self) -> None:
+        """Learn everything from the source."""
+
+    @abstractmethod
+    def recover(self) -> None:
+        """Learn everything anew but the means, after an update that failed half-way."""
+
+    @abstractmethod
+    def add(self, vectors: Vectors | None, before: Vectors, /) -> None:
+        """Take in documents that were added or replaced, and are in the source now.
+
+        Args:
+            vectors: theirs; None if they are not known, and then everything is learned anew.
+            before: the vectors of those that were replaced, as far as they are known.
+        """
+
+    @abstractmethod
+    def remove(self, ids: Collection[str], before: Vectors, /) -> None:
+        """Let go of documents.
+
+        Args:
+            ids: their ids; the source may still find them, or not any more.
+            before: their vectors, as far as they are known.
+        """
+
+    @abstractmethod
+    def ask(self, questions: Sequence[Question], slots: Collection[int]) -> None:
+        """Change the bank, and mark what ``recover`` or ``settle`` must find out.
+
+        Args:
+            questions: all of the bank.
+            slots: which of them are new.
+        """
+
+    def needs(self, _: Collection[str], /) -> list[str]:
+        """Tell which documents' vectors must be known before they are replaced or removed."""
+        return []
+
+    @property
+    def correction(self) -> Correction | None:
+        """From cosines to similarities; None if they are the cosines."""
+        return None
+
+    @property
+    def background(self) -> Background | None:
+        """The similarities of all documents, for chance-level calibration."""
+        return None
+
+    @property
+    def levels(self) -> tuple[Floats, Floats] | None:
+        """Mean and standard deviation of each question's similarities with all documents; None without background."""
+        return None
+
+    @property
+    def shift(self) -> float:
+        """How far the mean of the documents has moved from the one that is subtracted; 0 if none is."""
+        return 0.0
+
+    def settle(self, gone: Collection[str] = ()) -> None:
+        """Search the questions that have no best hit any more.
+
+        Args:
+            gone: documents that do not count, even if the source still finds them.
+
+        Raises:
+            SourceError: if the source fails; the questions stay marked, and are searched the next time.
+        """
+        slots = sorted(self.hits.lost)
+        if not slots:
+            return
+        source = _Without(self.source, self.modality, gone) if gone else self.source
+        asked = [self.questions[slot] for slot in slots]
+        found = checked_search(self.searching(source), asked, 1, self.modality, self._failures)
+        for slot, candidates in zip(slots, found, strict=True):
+            if len(candidates.ids):
+                values = candidates.cosines if candidates.similarities is None else candidates.similarities
+                self.hits.set(slot, candidates.ids[0], float(values[0]))
+            else:
+                self.hits.set(slot, None, -np.inf)
+        self.hits.settle(slots)
+        self.searched += len(slots)
+
+    def searching(self, source: Source) -> Source:
+        """Give the source that finds documents by similarity."""
+        return source
+
+
+class PlainModality(LivingModality):
+    """A modality whose similarities are the source's own numbers, cosines mostly."""
+
+    def __init__(
+        self, modality: Modality, source: Source, questions: Sequence[Question], failures: FailurePolicy
+    ) -> None:
+        super().__init__(modality, source, questions, failures)
+        self._by_vectors = not (is_unbounded(source) or is_by_text(source))
+        self._bank: npt.NDArray[np.float32] | None = None
+
+    def fit(self) -> None:
+        """Search every question."""
+        self.settle()
+        self.searched = 0
+
+    def recover(self) -> None:
+        """Search every question again."""
+        self.hits.renew(range(len(self.hits)), len(self.hits))
+        self.settle()
+
+    def add(self, vectors: Vectors | None, _: Vectors, /) -> None:
+        """Compare the new documents with the best hits in one product."""
+        if vectors is None or not self._by_vectors:
+            # Scores of another kind: in BM25 a document changes the scores of all others.
+            self.hits.renew(range(len(self.hits)), len(self.hits))
+        else:
+            for some, rows in blocks(vectors, len(self.hits)):
+                if self._bank is None:
+                    self._bank = question_rows(self.questions, self.modality, rows.shape[1])
+                self.hits.take(some, np.clip(rows @ self._bank.T, -1.0, 1.0))
+        self.settle()
+
+    def remove(self, ids: Collection[str], _: Vectors, /) -> None:
+        """Search the questions again whose best hit is gone."""
+        if self._by_vectors:
+            self.hits.drop(ids)
+        else:
+            self.hits.renew(range(len(self.hits)), len(self.hits))
+        self.settle(ids)
+
+    def ask(self, questions: Sequence[Question], slots: Collection[int]) -> None:
+        """Mark the questions that are new."""
+        self.questions = tuple(questions)
+        self._bank = None
+        self.hits.renew(slots, len(questions))
+
+
+class _Without(SiftingSource):
+    """A source without some documents that it still holds."""
+
+    def __init__(self, source: Source, modality: Modality, gone: Collection[str]) -> None:
+        super().__init__(source, modality)
+        self._gone = frozenset(gone)
+
+    def sift(self, found: Candidates, k: int) -> Candidates:
+        """Leave out the documents that do not count."""
+        places = [place for place, key in enumerate(found.ids) if key not in self._gone][:k]
+        return Candidates([found.ids[place] for place in places], found.cosines[places])
