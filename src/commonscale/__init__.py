@@ -13,8 +13,10 @@ from commonscale.core.calibration import Calibration, ModalityCalibration, Prove
 from commonscale.core.centering import Centering
 from commonscale.core.correction import Correction
 from commonscale.core.cosines import SCORE_KINDS, cosines_with, to_cosine
+from commonscale.core.drift import DriftMonitor, DriftReport
 from commonscale.core.errors import CommonscaleError, CommonscaleWarning, MissingExtraError
 from commonscale.core.failures import FailurePolicy
+from commonscale.core.living import LivingCalibration
 from commonscale.core.questions import QuestionBank
 from commonscale.core.ranking import Quotas
 from commonscale.core.search import JointSearch
@@ -38,9 +40,12 @@ __all__ = [
     "CommonscaleError",
     "CommonscaleWarning",
     "Correction",
+    "DriftMonitor",
+    "DriftReport",
     "FailurePolicy",
     "Hit",
     "JointSearch",
+    "LivingCalibration",
     "MissingExtraError",
     "ModalityCalibration",
     "ModalityStatistics",
