@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +17,7 @@ from commonscale.core.extras import require
 from commonscale.core.files import atomic_path
 from commonscale.core.types import Floats
 from commonscale.diagnostics.histogram import Histogram
+from commonscale.diagnostics.intervals import Estimate
 from commonscale.diagnostics.theme import LIGHT, Theme, markers
 
 if TYPE_CHECKING:
@@ -162,21 +162,6 @@ def bars_figure(
         axes.axvline(mark[1], color=theme.ink, linewidth=1.1, linestyle=(0, (4, 3)), label=mark[0])
         _legend(axes, theme)
     return figure
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value with its interval.
-
-    Attributes:
-        value: the estimate.
-        low: lower end of its interval.
-        high: upper end.
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 def interval_figure(
