@@ -244,7 +244,7 @@ def test_hits_of_others_get_the_same_scores() -> None:
     cosines = np.array([hit.cosine for hit in hits])
     found = rescored(calibration, "text", cosines, [hit.id for hit in hits], question.vector)
     np.testing.assert_allclose(found, [hit.score for hit in hits], atol=1e-5)
-    with pytest.raises(InvalidInputError, match="pass embed_model="):
+    with pytest.raises(InvalidInputError, match="pass the question, and what embeds it"):
         rescored(calibration, "text", cosines, [hit.id for hit in hits], None)
     with pytest.warns(StaleCalibrationWarning, match="'unheard of'"):
         rescored(calibration, "text", cosines[:1], ["unheard of"], question.vector)

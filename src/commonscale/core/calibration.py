@@ -195,6 +195,10 @@ class Calibration:
         """Whether similarities are other than the cosines, so that the documents must be known."""
         return any(entry.correction is not None for entry in self.modalities.values())
 
+    def corrects(self, modality: Modality) -> bool:
+        """Tell whether the similarities of a modality are other than its cosines."""
+        return modality in self.modalities and self.modalities[modality].correction is not None
+
     @property
     def centering(self) -> Centering | None:
         """The means that are subtracted; None if cosines are used as they are."""
@@ -213,7 +217,8 @@ class Calibration:
             if self.image_questions is None:
                 raise NotCalibratedError(
                     "this calibration has no statistics of questions that are pictures, whose cosines are on another "
-                    "scale than those of texts; calibrate with pictures as users ask with them, or rank with raw=True"
+                    "scale than those of texts; calibrate with pictures as users ask with them (calibrate_images of "
+                    "the retrievers, questions of kind 'image' here), or rank with raw=True"
                 )
             return self.image_questions
         return self if question.stratum is None else self.strata.get(question.stratum, self)

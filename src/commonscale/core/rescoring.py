@@ -37,8 +37,9 @@ def rescored(
         return calibration.standardize(cosines, modality)
     if question is None:
         raise InvalidInputError(
-            f"a calibration by method {calibration.method!r} corrects cosines by what the question's vector tells; "
-            f"pass embed_model= (LlamaIndex) or embeddings= (LangChain), or calibrate with method='standardized'"
+            f"a calibration by method {calibration.method!r} corrects cosines by what the question's vector tells: "
+            f"pass the question, and what embeds it (embed_model= in LlamaIndex, embeddings= in LangChain), or calibrate "
+            f"with method='standardized'"
         )
     centered = correction.centered(unit_rows([question], "question vector"))
     rows = correction.documents.rows(ids)

@@ -6,16 +6,18 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import BeforeValidator, ConfigDict, InstanceOf
 
-from commonscale.core.calibration import Calibration
+from commonscale.core.calibration import Calibration, normal_cdf
 from commonscale.core.cosines import cosines_with, to_cosine
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.ranking import Quotas, select
 from commonscale.core.recorded import COSINE_KEY, MODALITY_KEY, QUESTION_KEY, scale_of_marked
-from commonscale.core.types import IMAGE, Hit, Modality
+from commonscale.core.rescoring import rescored
+from commonscale.core.types import IMAGE, Hit, Modality, Vector
 from commonscale.langchain.documents import modality_of, scored_copy
 from commonscale.langchain.fields import refuse_unknown
 from commonscale.langchain.image_questions import mark_of
@@ -45,7 +47,8 @@ class SimilarityStandardizer(BaseDocumentCompressor):
 
     LangChain's documents have no score of their own and its "relevance scores" are not comparable, so nothing
     is guessed: a document without a score, or one whose kind was not named, or with a record for another question
-    (rephrased, or from results that were indexed again) and nothing else, is an error.
+    (rephrased, or from results that were indexed again) and nothing else, is an error. A calibration that corrects
+    cosines (by method ``"chance"`` or by centring) needs the question and ``embeddings``.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -155,8 +158,11 @@ class SimilarityStandardizer(BaseDocumentCompressor):
             group = [d for d, m in zip(documents, modalities, strict=True) if m == modality]
             found = self._cosines(group, modality, query, mark)
             calibration = scale_of_marked(self.calibration, mark)
-            scale = calibration.probability if self.probability else calibration.standardize
-            scores = scale([each.cosine for each in found], modality)
+            question = self._question(modality, query) if calibration.corrects(modality) else None
+            ids = [each.document.id or "" for each in found]
+            scores = rescored(calibration, modality, np.array([each.cosine for each in found]), ids, question)
+            if self.probability:
+                scores = normal_cdf(scores)
             hits += [
                 Hit(each.document.id or "", modality, each.cosine, float(score), each)
                 for each, score in zip(found, scores, strict=True)
@@ -190,14 +196,22 @@ class SimilarityStandardizer(BaseDocumentCompressor):
         return self.vectors is not None
 
     def _compared(self, documents: Sequence[Document], modality: Modality, query: str) -> list[float]:
-        own = self.image_embeddings if modality == IMAGE and self.image_embeddings is not None else self.embeddings
-        question = QuestionEmbedder({modality: as_embeddings(own)}).embed([query])[0]
+        question = self._question(modality, query)
+        if question is None:
+            raise InvalidInputError("vectors are compared with the question, which is empty; ask something")
         key = self.vectors
         vectors = key(documents) if callable(key) else [_value(d, str(key), "vector") for d in documents]
         if len(vectors) != len(documents):
             raise InvalidInputError(f"vectors= gave {len(vectors)} vectors for {len(documents)} documents")
-        cosines: list[float] = cosines_with(question.vector_for(modality), vectors).tolist()
+        cosines: list[float] = cosines_with(question, vectors).tolist()
         return cosines
+
+    def _question(self, modality: Modality, query: str) -> Vector | None:
+        """Embed the question for a modality; None without embeddings, or where the question is not known."""
+        own = self.image_embeddings if modality == IMAGE and self.image_embeddings is not None else self.embeddings
+        if own is None or not query:
+            return None
+        return QuestionEmbedder({modality: as_embeddings(own)}).embed([query])[0].vector_for(modality)
 
     def _converted(self, documents: Sequence[Document], modality: Modality) -> list[float]:
         kind = self.score_kind.get(modality) if isinstance(self.score_kind, Mapping) else self.score_kind

@@ -13,7 +13,7 @@ from llama_index.core.schema import BaseNode, ImageNode, ImageType, MetadataMode
 
 from commonscale.core.cosines import cosines_with
 from commonscale.core.errors import InvalidInputError
-from commonscale.core.types import IMAGE, Modality
+from commonscale.core.types import IMAGE, Modality, Question, Vector
 from commonscale.llama_index.question_embedder import QuestionEmbedder
 
 
@@ -37,9 +37,7 @@ def recomputed_cosines(
     Raises:
         InvalidInputError: if there is no question, no model for a modality, or a picture cannot be embedded.
     """
-    if query_bundle is None:
-        raise InvalidInputError("cosines cannot be recomputed without the question; pass query_bundle= or query_str=")
-    question = QuestionEmbedder(models).embed([query_bundle], modalities=set(modalities))[0]
+    question = _embedded(models, set(modalities), query_bundle)
     cosines = np.empty(len(nodes))
     for modality in dict.fromkeys(modalities):
         if modality not in models:
@@ -48,6 +46,25 @@ def recomputed_cosines(
         vectors = _vectors([nodes[i] for i in places], modality, models[modality])
         cosines[places] = cosines_with(question.vector_for(modality), vectors)
     return [float(cosine) for cosine in cosines]
+
+
+def question_vector(
+    models: Mapping[Modality, BaseEmbedding], modality: Modality, query_bundle: QueryBundle | None
+) -> Vector:
+    """Embed the question for one modality: a unit vector (d,).
+
+    Raises:
+        InvalidInputError: if there is no question.
+    """
+    return _embedded(models, {modality}, query_bundle).vector_for(modality)
+
+
+def _embedded(
+    models: Mapping[Modality, BaseEmbedding], modalities: set[Modality], query_bundle: QueryBundle | None
+) -> Question:
+    if query_bundle is None:
+        raise InvalidInputError("cosines cannot be recomputed without the question; pass query_bundle= or query_str=")
+    return QuestionEmbedder(models).embed([query_bundle], modalities=modalities)[0]
 
 
 def picture_of(node: BaseNode) -> ImageType:

@@ -7,21 +7,23 @@ import os
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import BeforeValidator, Field, PlainSerializer
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from commonscale.core.calibration import Calibration
+from commonscale.core.calibration import Calibration, normal_cdf
 from commonscale.core.calibration_file import dumps, loads
 from commonscale.core.cosines import score_kind, to_cosine
 from commonscale.core.errors import InvalidInputError, UnknownScoreKindError
 from commonscale.core.ranking import first_of_each
 from commonscale.core.recorded import MODALITY_KEY, QUESTION_KEY, scale_of_marked
-from commonscale.core.types import IMAGE, TEXT, Hit, Modality
+from commonscale.core.rescoring import rescored
+from commonscale.core.types import IMAGE, TEXT, Floats, Hit, Modality
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY, modality_of
 from commonscale.llama_index.questions import bundle_mark
-from commonscale.llama_index.recompute import recomputed_cosines
+from commonscale.llama_index.recompute import question_vector, recomputed_cosines
 from commonscale.llama_index.results import is_ours, recorded, with_score
 
 
@@ -48,8 +50,9 @@ class SimilarityStandardizer(BaseNodePostprocessor):
 
     A score tells neither of what it is nor of which store it came from, so nothing is guessed: a hit without
     score, one out of range, one whose score kind was not named, or one that Commonscale scored for another
-    question is an error (``embed_model`` computes its cosine with this one). A captioned image that
-    ``MultiModalVectorIndexRetriever`` found in both stores carries the score of its caption; only
+    question is an error (``embed_model`` computes its cosine with this one). A calibration that corrects cosines (by
+    method ``"chance"`` or by centring) needs the question's vector, so ``embed_model`` and the question. A captioned
+    image that ``MultiModalVectorIndexRetriever`` found in both stores carries the score of its caption; only
     ``embed_model`` gives it that of its picture.
 
     Attributes:
@@ -100,17 +103,41 @@ class SimilarityStandardizer(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         mark = None if query_bundle is None else bundle_mark(query_bundle)
         cosines = self._cosines(nodes, query_bundle, mark)
-        hits = [self._hit(node, *pair, mark) for node, pair in zip(nodes, cosines, strict=True)]
+        scores = self._scores(nodes, cosines, query_bundle, mark)
+        hits = [
+            Hit(node.node.node_id, modality, cosine, float(score), node)
+            for node, (cosine, modality), score in zip(nodes, cosines, scores, strict=True)
+        ]
         hits.sort(key=lambda hit: -hit.score)
         return [
             with_score(hit.payload.node, hit, mark or _mark_of(hit.payload))
             for hit in first_of_each(hits, lambda hit: hit.id)
         ]
 
-    def _hit(self, node: NodeWithScore, cosine: float, modality: Modality, mark: str | None) -> Hit:
-        calibration = scale_of_marked(self.calibration, mark or _mark_of(node))
-        scale = calibration.probability if self.probability else calibration.standardize
-        return Hit(node.node.node_id, modality, cosine, float(scale([cosine], modality)[0]), node)
+    def _scores(
+        self,
+        nodes: Sequence[NodeWithScore],
+        cosines: Sequence[tuple[float, Modality]],
+        query_bundle: QueryBundle | None,
+        mark: str | None,
+    ) -> Floats:
+        """Put cosines on the scale of their question, those of one modality together."""
+        scales = [scale_of_marked(self.calibration, mark or _mark_of(node)) for node in nodes]
+        groups = list(zip((modality for _, modality in cosines), map(id, scales), strict=True))
+        scores = np.empty(len(nodes))
+        for group in dict.fromkeys(groups):
+            places = [place for place, other in enumerate(groups) if other == group]
+            modality, calibration = group[0], scales[places[0]]
+            question = None
+            if self.embed_model is not None and calibration.corrects(modality):
+                question = question_vector(self._models(self.embed_model), modality, query_bundle)
+            ids = [nodes[place].node.node_id for place in places]
+            values = np.array([cosines[place][0] for place in places])
+            scores[places] = rescored(calibration, modality, values, ids, question)
+        return normal_cdf(scores) if self.probability else scores
+
+    def _models(self, embed_model: BaseEmbedding) -> dict[Modality, BaseEmbedding]:
+        return {TEXT: embed_model, IMAGE: self.image_embed_model or embed_model}
 
     def _cosines(
         self, nodes: Sequence[NodeWithScore], query_bundle: QueryBundle | None, mark: str | None
@@ -119,7 +146,7 @@ class SimilarityStandardizer(BaseNodePostprocessor):
         known = [recorded(node, mark) for node in nodes]
         unknown = [node for node, pair in zip(nodes, known, strict=True) if pair is None]
         if unknown and self.embed_model is not None:
-            models = {TEXT: self.embed_model, IMAGE: self.image_embed_model or self.embed_model}
+            models = self._models(self.embed_model)
             modalities = [self._modality(node) for node in unknown]
             cosines = recomputed_cosines([node.node for node in unknown], modalities, models, query_bundle)
             found = iter(list(zip(cosines, modalities, strict=True)))
