@@ -38,8 +38,8 @@ def rescored(
     if question is None:
         raise InvalidInputError(
             f"a calibration by method {calibration.method!r} corrects cosines by what the question's vector tells: "
-            f"pass the question, and what embeds it (embed_model= in LlamaIndex, embeddings= in LangChain), or calibrate "
-            f"with method='standardized'"
+            f"pass the question, and what embeds it (embed_model= in LlamaIndex, embeddings= in LangChain), or "
+            f"calibrate with method='standardized'"
         )
     centered = correction.centered(unit_rows([question], "question vector"))
     rows = correction.documents.rows(ids)
