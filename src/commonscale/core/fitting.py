@@ -13,6 +13,7 @@ from commonscale.core.background import Background
 from commonscale.core.centering import centered_rows
 from commonscale.core.correction import HUB_WEIGHT, Correction, DocumentTable
 from commonscale.core.errors import SourceError
+from commonscale.core.own_documents import OwnDocuments
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.scanning import scan
 from commonscale.core.types import Floats, Modality, Question, Vector
@@ -48,6 +49,7 @@ def fit_modality(
     modality: Modality,
     *,
     hubs: bool,
+    identical: float | None = None,
 ) -> Fitted:
     """Learn means, hub scores, background and best hits of one modality.
 
@@ -57,6 +59,8 @@ def fit_modality(
         modality: the modality.
         hubs: whether similarities are corrected for hubs and the background is taken (chance level); otherwise
             cosines are centred only.
+        identical: documents of a higher cosine are the question itself, and teach nothing about it (see
+            ``IDENTICAL``); None for none.
 
     Returns:
         What was learned.
@@ -72,7 +76,7 @@ def fit_modality(
         return Fitted(None, None, (None,) * len(questions), empty)
     bank = question_rows(questions, modality, len(total))
     question_mean = bank.mean(axis=0, dtype=np.float64)
-    pass_ = ModalityPass(bank, question_mean, total / count, HUB_WEIGHT if hubs else 0.0)
+    pass_ = ModalityPass(bank, question_mean, total / count, HUB_WEIGHT if hubs else 0.0, identical)
     for ids, vectors in documents:
         pass_.add(ids, vectors)
     return pass_.fitted(background=hubs)
@@ -97,7 +101,14 @@ def hub_scores(similarities: npt.NDArray[np.floating[Any]]) -> Floats:
 class ModalityPass:
     """One pass over a modality's documents: their table, the sums of the background, and the best hits."""
 
-    def __init__(self, bank: Vector, question_mean: Floats, document_mean: Floats, hub_weight: float) -> None:
+    def __init__(
+        self,
+        bank: Vector,
+        question_mean: Floats,
+        document_mean: Floats,
+        hub_weight: float,
+        identical: float | None = None,
+    ) -> None:
         """Begin the pass.
 
         Args:
@@ -105,7 +116,9 @@ class ModalityPass:
             question_mean: mean of unit question vectors (d,).
             document_mean: mean of the unit document vectors (d,).
             hub_weight: weight of hub scores; 0 for none.
+            identical: see ``fit_modality``.
         """
+        self._own = OwnDocuments(bank, identical)
         self._bank = centered_rows(bank, question_mean, "question")
         self._means = question_mean, document_mean
         self._weight = hub_weight
@@ -133,9 +146,18 @@ class ModalityPass:
         found = centered_rows(vectors, document_mean, "document") @ self._bank.T
         if self._weight:
             table[:, 2] = hub_scores(found)
+        own = self._own.found_in(vectors)
+        if own is not None and self._weight:
+            for row in np.flatnonzero(own.any(axis=1)).tolist():
+                rest = found[row, ~own[row]]
+                table[row, 2] = hub_scores(rest[None])[0] if len(rest) else 0.0
         similarities = found - self._weight * table[:, 2, None]
+        if own is not None:
+            similarities[own] = 0.0
         self._sums += similarities.sum(axis=0)
         self._squares += np.einsum("nc,nc->c", similarities, similarities)
+        if own is not None:
+            similarities[own] = -np.inf
         best = similarities.argmax(axis=0)
         highest = similarities[best, np.arange(len(best))]
         for question in np.flatnonzero(highest > self._best).tolist():
@@ -154,8 +176,11 @@ class ModalityPass:
             raise SourceError("the store was emptied while it was read; calibrate again")
         along, norms, hubs = np.concatenate(self._parts).T.copy()
         correction = Correction(*self._means, DocumentTable(tuple(self._ids), along, norms, hubs), self._weight)
-        level = Background.fit(self._sums, self._squares, len(self._ids)) if background else None
-        return Fitted(correction, level, tuple(self._best_ids), self._best)
+        count = len(self._ids)
+        sums, squares = (self._own.scaled(values, count) for values in (self._sums, self._squares))
+        level = Background.fit(sums, squares, count) if background else None
+        best = np.where(np.isfinite(self._best), self._best, np.nan)
+        return Fitted(correction, level, tuple(self._best_ids), best)
 
 
 class _Twice:

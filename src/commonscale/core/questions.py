@@ -14,6 +14,7 @@ from commonscale.core.errors import DegenerateStatisticsWarning, FewQuestionsWar
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.fitting import Fitted, fit_modality
 from commonscale.core.methods import CHANCE, CORRECTED, STANDARDIZED, check_method
+from commonscale.core.own_documents import others
 from commonscale.core.statistics import STABLE_COUNT, ModalityStatistics
 from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Floats, Modality, Question, Source
@@ -65,6 +66,7 @@ class QuestionBank:
         *,
         method: str = STANDARDIZED,
         failures: FailurePolicy | None = None,
+        identical: float | None = None,
     ) -> QuestionBank:
         """Find the best hit of every question in every modality, in one batch per modality.
 
@@ -75,6 +77,8 @@ class QuestionBank:
                 ``"centered+standardized"``; all but the first read the vectors of every document.
             failures: how long to wait for sources and how often to ask them. Whatever it says, none is skipped: what
                 is learned from some of the stores would be silently wrong.
+            identical: documents of a higher cosine are taken for the question itself, a picture of the store that is
+                asked with, and left out of what is learned; None for none.
 
         Returns:
             The bank.
@@ -86,8 +90,8 @@ class QuestionBank:
         """
         _check(questions, sources)
         if check_method(method) in CORRECTED:
-            return cls._read(questions, sources, method)
-        return cls._of(questions, search_all(sources, questions, 1, _strict(failures)).answers)
+            return cls._read(questions, sources, method, identical)
+        return cls._of(questions, search_all(others(sources, identical), questions, 1, _strict(failures)).answers)
 
     @classmethod
     async def afit(
@@ -97,12 +101,15 @@ class QuestionBank:
         *,
         method: str = STANDARDIZED,
         failures: FailurePolicy | None = None,
+        identical: float | None = None,
     ) -> QuestionBank:
         """As ``fit``, with the sources searched concurrently and off the event loop."""
         _check(questions, sources)
         if check_method(method) in CORRECTED:
-            return await off_thread(cls._read, questions, sources, method)
-        return cls._of(questions, (await asearch_all(sources, questions, 1, _strict(failures))).answers)
+            return await off_thread(cls._read, questions, sources, method, identical)
+        return cls._of(
+            questions, (await asearch_all(others(sources, identical), questions, 1, _strict(failures))).answers
+        )
 
     @classmethod
     def _of(cls, questions: Sequence[Question], answers: Mapping[Modality, Sequence[Candidates]]) -> QuestionBank:
@@ -114,9 +121,11 @@ class QuestionBank:
         return cls(tuple(questions), best)
 
     @classmethod
-    def _read(cls, questions: Sequence[Question], sources: Mapping[Modality, Source], method: str) -> QuestionBank:
+    def _read(
+        cls, questions: Sequence[Question], sources: Mapping[Modality, Source], method: str, identical: float | None
+    ) -> QuestionBank:
         hubs = method == CHANCE
-        fitted = {m: fit_modality(questions, source, m, hubs=hubs) for m, source in sources.items()}
+        fitted = {m: fit_modality(questions, s, m, hubs=hubs, identical=identical) for m, s in sources.items()}
         return cls.from_fitted(questions, fitted, method)
 
     @classmethod

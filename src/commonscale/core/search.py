@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from commonscale.core.errors import (
 from commonscale.core.failures import FailurePolicy, check_policy
 from commonscale.core.merging import rank_all
 from commonscale.core.methods import DEFAULT, STANDARDIZED
+from commonscale.core.own_documents import IDENTICAL, check_identical
 from commonscale.core.questions import QuestionBank
 from commonscale.core.ranking import Quotas
 from commonscale.core.threads import off_thread
@@ -114,7 +116,9 @@ class JointSearch:
             prior=self.prior,
         )
 
-    def calibrate(self, questions: Sequence[Question], *, method: str = DEFAULT) -> Calibration:
+    def calibrate(
+        self, questions: Sequence[Question], *, method: str = DEFAULT, identical: float | None = IDENTICAL
+    ) -> Calibration:
         """Fit the common scale on unlabeled questions and use it from now on.
 
         Questions that are pictures get a scale of their own; if all are, the scale of questions in words stays.
@@ -124,6 +128,8 @@ class JointSearch:
             method: ``"chance"``, ``"centered+standardized"``, ``"standardized"`` (Yamashita et al. 2025, Eq. 2-4) or
                 ``"centered"`` (GR-CLIP). All but ``"standardized"`` read the vectors of every document; if a store does
                 not give them, that one is used instead, with a ``MethodFallbackWarning``.
+            identical: for questions that are pictures: a document of a higher cosine is taken for the picture itself,
+                which is in the store, and left out of what is learned; None for none.
 
         Returns:
             The calibration.
@@ -134,31 +140,43 @@ class JointSearch:
                 use then stays.
         """
         words, pictures = _by_kind(questions)
-        scales = [self._fit(asked, method) if asked else None for asked in (words, pictures)]
+        limits = None, check_identical(identical)
+        scales = [
+            self._fit(asked, method, limit) if asked else None
+            for asked, limit in zip((words, pictures), limits, strict=True)
+        ]
         self.calibration = calibration = self._joined(*scales)
         return calibration
 
-    async def acalibrate(self, questions: Sequence[Question], *, method: str = DEFAULT) -> Calibration:
+    async def acalibrate(
+        self, questions: Sequence[Question], *, method: str = DEFAULT, identical: float | None = IDENTICAL
+    ) -> Calibration:
         """As ``calibrate``, with the sources searched concurrently and off the event loop."""
         words, pictures = _by_kind(questions)
-        scales = [await self._afit(asked, method) if asked else None for asked in (words, pictures)]
+        limits = None, check_identical(identical)
+        scales = [
+            await self._afit(asked, method, limit) if asked else None
+            for asked, limit in zip((words, pictures), limits, strict=True)
+        ]
         self.calibration = calibration = self._joined(*scales)
         return calibration
 
-    def _fit(self, questions: Sequence[Question], method: str) -> Calibration:
+    def _fit(self, questions: Sequence[Question], method: str, identical: float | None) -> Calibration:
+        fit = partial(QuestionBank.fit, questions, self._guarded(), failures=self.failures, identical=identical)
         try:
-            bank = QuestionBank.fit(questions, self._guarded(), method=method, failures=self.failures)
+            bank = fit(method=method)
         except UnreadableVectorsError as error:
             _fall_back(method, error)
-            bank = QuestionBank.fit(questions, self._guarded(), failures=self.failures)
+            bank = fit()
         return Calibration.from_bank(bank, self.provenance)
 
-    async def _afit(self, questions: Sequence[Question], method: str) -> Calibration:
+    async def _afit(self, questions: Sequence[Question], method: str, identical: float | None) -> Calibration:
+        fit = partial(QuestionBank.afit, questions, self._guarded(), failures=self.failures, identical=identical)
         try:
-            bank = await QuestionBank.afit(questions, self._guarded(), method=method, failures=self.failures)
+            bank = await fit(method=method)
         except UnreadableVectorsError as error:
             _fall_back(method, error)
-            bank = await QuestionBank.afit(questions, self._guarded(), failures=self.failures)
+            bank = await fit()
         return Calibration.from_bank(bank, self.provenance)
 
     def _joined(self, words: Calibration | None, pictures: Calibration | None) -> Calibration:
