@@ -12,7 +12,9 @@ from commonscale.core.dense import nearest
 from commonscale.core.types import Candidates, Floats, Modality, Question, Vector
 
 _REMEMBERED = 4
-"""Answers kept: enough for the few searches that most methods share, and small beside the vectors."""
+"""Answers kept: enough for the few searches that most methods share."""
+
+_LARGEST = 1 << 22  # hits in an answer that is kept: 64 MiB
 
 
 def document_id(modality: Modality, row: int) -> str:
@@ -67,6 +69,8 @@ class VectorSource:
         asked = np.stack([question.vector_for(self.modality) for question in questions])
         rows, cosines = nearest(self.vectors, asked, k)
         rows.flags.writeable = cosines.flags.writeable = False
+        if rows.size > _LARGEST:
+            return rows, cosines
         for oldest in list(self._answers)[: max(0, len(self._answers) - _REMEMBERED + 1)]:
             self._answers.pop(oldest, None)
         self._answers[key] = list(questions), rows, cosines

@@ -7,10 +7,12 @@ import numpy.typing as npt
 
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
-from commonscale.core.methods import CENTERED, CENTERED_STANDARDIZED, CHANCE, STANDARDIZED
+from commonscale.core.methods import CENTERED, CENTERED_STANDARDIZED, CHANCE, CORRECTED, STANDARDIZED
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Floats, Ranking
 from commonscale.evaluation.benchmark import Benchmark
+
+_TOGETHER = 256
 
 
 def cosine(benchmark: Benchmark, depth: int) -> list[Ranking]:
@@ -58,7 +60,11 @@ def image_only(benchmark: Benchmark, depth: int) -> list[Ranking]:
 def _calibrated(benchmark: Benchmark, depth: int, method: str) -> list[Ranking]:
     search = _joint(benchmark)
     search.calibrate(benchmark.bank, method=method)
-    return search.search_batch(benchmark.asked, depth)
+    # Searches by corrected similarity fetch many more hits than they return; a part of the questions at a time
+    # bounds what is in memory.
+    step = _TOGETHER if method in CORRECTED else len(benchmark.asked)
+    parts = [benchmark.asked[start : start + step] for start in range(0, len(benchmark.asked), step)]
+    return [ranking for part in parts for ranking in search.search_batch(part, depth)]
 
 
 def _joint(benchmark: Benchmark) -> JointSearch:
