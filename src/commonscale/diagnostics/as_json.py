@@ -105,4 +105,5 @@ def _curve(curve: LearningCurve) -> dict[str, Any]:
         "moved": list(curve.moved),
         "changed": list(curve.changed),
         "enough": curve.enough,
+        "levels_off": curve.level,
     }

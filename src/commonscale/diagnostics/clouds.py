@@ -10,6 +10,7 @@ import numpy as np
 
 from commonscale.core.dense import unit_rows
 from commonscale.core.types import Floats, Vector
+from commonscale.diagnostics.draws import generator
 
 PICTURED = 600
 """Points of a cloud in the picture: more would hide each other."""
@@ -76,7 +77,7 @@ def plane(clouds: Mapping[str, Vector], *, points: int = PICTURED, seed: int = 0
         Coordinates (n, 2) by name; 0 in a direction that does not exist. The signs are such that the first cloud with
         vectors has a mean of at least 0 in both directions.
     """
-    draw = np.random.default_rng(seed)
+    draw = generator(seed, "plane")
     chosen = {name: unit_rows(_some(np.asarray(rows), points, draw)) for name, rows in clouds.items()}
     sizes = [len(rows) for rows in chosen.values()]
     filled = [rows.astype(np.float64) for rows in chosen.values() if len(rows)]

@@ -9,6 +9,7 @@ import numpy as np
 from commonscale.core.methods import CHANCE, STANDARDIZED
 from commonscale.core.questions import QuestionBank
 from commonscale.core.types import Floats, Question
+from commonscale.diagnostics.draws import generator
 from commonscale.diagnostics.folds import Split
 from commonscale.diagnostics.learning import SIZES, Drawn, LearningCurve, build_curve, draw_standardized
 from commonscale.diagnostics.learning_chance import draw_chance
@@ -48,7 +49,7 @@ def measure_curves(material: Material, plan: Split, methods: Sequence[str], k: i
         curves[STANDARDIZED] = build_curve(material.modalities, sizes, _standardized(material, plan, k))
     sizes = [size for size in SIZES if size <= min(RELEARNED, len(material.bank) // 2)]
     if CHANCE in methods and sizes:
-        curves[CHANCE] = build_curve(material.modalities, sizes, _chance(material, plan, k))
+        curves[CHANCE] = build_curve(material.modalities, sizes, _chance(material, plan, k), levels_off=True)
     return curves
 
 
@@ -75,11 +76,11 @@ def _chance(material: Material, plan: Split, k: int) -> Callable[[int], Drawn]:
 
 
 def _some(questions: Sequence[Question], seed: int) -> list[Question]:
-    order = np.random.default_rng(seed).permutation(len(questions))[:RANKED]
+    order = generator(seed, "ranked").permutation(len(questions))[:RANKED]
     return [questions[at] for at in np.sort(order)]
 
 
 def _part(some: Sample, share: float, seed: int) -> Sample:
     count = min(len(some), max(2, round(share * len(some))))
-    rows = np.sort(np.random.default_rng(seed).permutation(len(some))[:count])
+    rows = np.sort(generator(seed, "relearned").permutation(len(some))[:count])
     return Sample([some.ids[row] for row in rows], some.vectors[rows])

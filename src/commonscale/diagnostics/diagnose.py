@@ -18,6 +18,7 @@ from commonscale.core.types import Floats, Modality, Question, Ranking, Vector
 from commonscale.diagnostics.clouds import gaps, plane, spread
 from commonscale.diagnostics.curves import measure_curves
 from commonscale.diagnostics.diagnosis import Diagnosis, MethodScale, MethodView
+from commonscale.diagnostics.draws import generator
 from commonscale.diagnostics.folds import Split, fit, rank, split
 from commonscale.diagnostics.gains import ALL, Gain, compare, measure_values, rows_by_kind
 from commonscale.diagnostics.learning import LearningCurve
@@ -90,7 +91,7 @@ class _Work:
     def start(self) -> None:
         """Search by raw cosine."""
         material = self.material
-        draw = np.random.default_rng(material.seed)
+        draw = generator(material.seed, "shaped")
         asked = self.split.questions
         chosen = np.sort(draw.permutation(len(asked))[:SHAPED])
         self.shaped = [asked[at] for at in chosen]

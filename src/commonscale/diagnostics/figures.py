@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SIZE = (5.2, 3.5)
 """Width and height in inches."""
 
-DPI = 200
+DPI = 170
 _FONT = 11.0
 _SMALL = 9.5
 _LEGEND_WIDTH = 72  # letters, with 6 for each symbol, that fit beside each other

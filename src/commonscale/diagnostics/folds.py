@@ -12,6 +12,7 @@ from commonscale.core.calibration import Calibration
 from commonscale.core.questions import QuestionBank
 from commonscale.core.search import JointSearch
 from commonscale.core.types import Question, Ranking
+from commonscale.diagnostics.draws import generator
 from commonscale.diagnostics.material import Material
 
 Places = npt.NDArray[np.intp]
@@ -102,7 +103,7 @@ def _halves(bank: Sequence[Question], seed: int) -> tuple[Places, Places] | None
     if len(groups) < 2:
         return None
     copies = list(groups.values())
-    order = np.random.default_rng(seed).permutation(len(copies))
+    order = generator(seed, "halves").permutation(len(copies))
     middle = len(copies) // 2
     first = [at for group in order[:middle] for at in copies[group]]
     second = [at for group in order[middle:] for at in copies[group]]

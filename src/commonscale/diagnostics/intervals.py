@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from commonscale.core.types import Floats
+from commonscale.diagnostics.draws import generator
 
 DRAWS = 2000
 _CELLS = 1 << 22
@@ -42,7 +43,7 @@ def mean_interval(differences: Floats, *, level: float = 0.95, draws: int = DRAW
         draws: how many resamples.
         seed: of the resamples.
     """
-    draw = np.random.default_rng(seed)
+    draw = generator(seed, "intervals")
     count = len(differences)
     means = np.empty(draws)
     step = max(1, _CELLS // count)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from commonscale.core.statistics import SMALLEST_STD
 from commonscale.core.types import Floats, Modality
+from commonscale.diagnostics.draws import generator
 
 SIZES = (10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 1500, 2000, 3000, 5000)
 """Sizes of banks that are looked at."""
@@ -19,7 +20,11 @@ LIMIT = 0.05
 """Enough: between two banks of this size, drawn apart, no more than this share of the first hits goes to another
 modality."""
 
+LEVEL = 1.15
+"""A curve has levelled off where it is no higher than this many times its last value."""
+
 DRAWS = 200
+"""Banks drawn of each size."""
 
 Counts = npt.NDArray[np.int64]
 
@@ -52,6 +57,7 @@ class LearningCurve:
         changed: share of the first hits that are other documents (s): at least ``moved``, and more for methods whose
             order within a modality depends on the bank.
         enough: the least size from which on ``moved`` is at most ``LIMIT``; None if not even at the largest.
+        level: whether ``enough`` is instead where the curve levels off: larger banks move about as many.
     """
 
     sizes: tuple[int, ...]
@@ -60,6 +66,7 @@ class LearningCurve:
     moved: tuple[float, ...]
     changed: tuple[float, ...]
     enough: int | None
+    level: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,13 +88,16 @@ class Drawn:
     changed: float
 
 
-def build_curve(modalities: Sequence[Modality], sizes: Iterable[int], draw: Callable[[int], Drawn]) -> LearningCurve:
+def build_curve(
+    modalities: Sequence[Modality], sizes: Iterable[int], draw: Callable[[int], Drawn], *, levels_off: bool = False
+) -> LearningCurve:
     """Gather what was drawn for each size.
 
     Args:
         modalities: the modalities, m of them.
         sizes: sizes to look at, ascending.
         draw: draws banks of a size.
+        levels_off: whether what is left to chance does not vanish with larger banks.
     """
     done = tuple(sizes)
     wobble: dict[Modality, list[Wobble]] = {modality: [] for modality in modalities}
@@ -103,7 +113,7 @@ def build_curve(modalities: Sequence[Modality], sizes: Iterable[int], draw: Call
         moved.append(drawn.moved)
         changed.append(drawn.changed)
     rows = {modality: tuple(entries) for modality, entries in wobble.items()}
-    return LearningCurve(done, rows, tuple(between), tuple(moved), tuple(changed), _enough(done, moved))
+    return LearningCurve(done, rows, tuple(between), tuple(moved), tuple(changed), *_enough(done, moved, levels_off))
 
 
 def standard_error(values: Floats) -> Floats:
@@ -131,7 +141,7 @@ def draw_standardized(best: Floats, hits: Floats, k: int, seed: int) -> Callable
     """
 
     def draw(size: int) -> Drawn:
-        random = np.random.default_rng((seed, size))
+        random = generator(seed, "banks", size)
         chosen = best[random.integers(0, len(best), (DRAWS, size))]
         locations, spreads = chosen.mean(axis=1), chosen.std(axis=1)
         scales = np.where(spreads > SMALLEST_STD, spreads, 1.0)
@@ -164,5 +174,14 @@ def merged_counts(hits: Floats, locations: Floats, scales: Floats, k: int) -> Co
     return np.stack([((order // depth == at) & real).sum(axis=1) for at in range(modalities)], axis=1)
 
 
-def _enough(sizes: Sequence[int], moved: Sequence[float]) -> int | None:
-    return next((size for at, size in enumerate(sizes) if max(moved[at:]) <= LIMIT), None)
+def _enough(sizes: Sequence[int], moved: Sequence[float], levels_off: bool) -> tuple[int | None, bool]:
+    within = _first_within(sizes, moved, LIMIT)
+    if within is not None or not levels_off or not sizes:
+        return within, False
+    settled = _first_within(sizes, moved, LEVEL * moved[-1])
+    # Only with larger sizes to compare with: the last one is always level with itself.
+    return (settled, True) if settled != sizes[-1] else (None, False)
+
+
+def _first_within(sizes: Sequence[int], moved: Sequence[float], limit: float) -> int | None:
+    return next((size for at, size in enumerate(sizes) if max(moved[at:]) <= limit), None)

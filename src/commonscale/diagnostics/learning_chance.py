@@ -12,6 +12,7 @@ from commonscale.core.methods import CHANCE
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.questions import QuestionBank
 from commonscale.core.types import Floats, Modality, Question
+from commonscale.diagnostics.draws import generator
 from commonscale.diagnostics.learning import Drawn
 from commonscale.diagnostics.material import Sample
 from commonscale.diagnostics.similarity import corrected
@@ -67,7 +68,7 @@ def draw_chance(
     borders = np.cumsum([len(some) for some in sample.values()])
 
     def draw(size: int) -> Drawn:
-        random = np.random.default_rng((seed, size))
+        random = generator(seed, "banks", size)
         ones, others = [], []
         for _ in range(PAIRS):
             order = random.permutation(len(bank))

@@ -11,6 +11,7 @@ import numpy as np
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.scanning import scan
 from commonscale.core.types import Modality, Question, Source, Vector
+from commonscale.diagnostics.draws import generator
 from commonscale.evaluation.benchmark import Benchmark
 from commonscale.evaluation.sources import VectorSource
 
@@ -131,7 +132,7 @@ def draw_sample(
     Raises:
         UnreadableVectorsError: if a store does not give the vectors that it holds.
     """
-    draw = np.random.default_rng(seed)
+    draw = generator(seed, "documents")
     share = min(1.0, most / sum(counts.values()))
     found = {}
     for modality, source in sources.items():

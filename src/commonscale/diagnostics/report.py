@@ -85,6 +85,7 @@ class Section:
         tables: tables, one below the other.
         pictures: figures, side by side where the page is wide enough.
         parts: smaller sections within it.
+        beside: whether figures stand beside the tables where the page is wide enough; for narrow tables.
     """
 
     heading: str
@@ -93,6 +94,7 @@ class Section:
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
     parts: Sequence[Section] = ()
+    beside: bool = False
 
     def all_pictures(self) -> list[Picture]:
         """List its figures and those of its parts, in order."""

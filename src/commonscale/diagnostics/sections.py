@@ -29,7 +29,7 @@ from commonscale.diagnostics.tables import (
     share_table,
     spread_table,
 )
-from commonscale.diagnostics.theme import Theme
+from commonscale.diagnostics.theme import QUESTIONS, Theme
 from commonscale.diagnostics.words import group_name, plural
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def sections_of(diagnosis: Diagnosis, folder: str) -> list[Section]:
 
 
 def _where(diagnosis: Diagnosis, folder: str) -> Section:
-    clouds = {name: points for name, points in diagnosis.points.items() if len(points)}
+    # Questions last, on top: there are fewer of them, and passages would hide them.
+    clouds = {name: diagnosis.points[name] for name in sorted(diagnosis.points, key=lambda name: name == QUESTIONS)}
     picture = Picture(
         f"{folder}/embedding",
         partial(_clouds, clouds),
@@ -62,7 +63,8 @@ def _where(diagnosis: Diagnosis, folder: str) -> Section:
         "Unit vectors in the plane of their first two singular directions, not centred: the first is about the "
         "direction that all share, the second tells the clouds apart.",
     )
-    return Section("Where they lie", tables=[gap_table(diagnosis), spread_table(diagnosis)], pictures=[picture])
+    tables = [gap_table(diagnosis), spread_table(diagnosis)]
+    return Section("Where they lie", tables=tables, pictures=[picture], beside=True)
 
 
 def _scores(diagnosis: Diagnosis, folder: str) -> Section:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 QUESTIONS = "questions"
 """The label of the questions among clouds of points."""
 
+EVERYTHING = "all"
+"""The label of all together, which has no hue."""
+
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 
 
@@ -35,8 +38,11 @@ class Theme:
     hues: tuple[str, ...]
 
     def colors(self, labels: Iterable[str]) -> dict[str, str]:
-        """Give each label its colour: text, image and questions always the same, others in order."""
-        return {label: self.hues[at % len(self.hues)] for label, at in _places(labels).items()}
+        """Give each label its colour: text, image and questions have their own, all together are grey."""
+        return {
+            label: self.soft if label == EVERYTHING else self.hues[at % len(self.hues)]
+            for label, at in _places(labels).items()
+        }
 
 
 def markers(labels: Iterable[str]) -> dict[str, str]:

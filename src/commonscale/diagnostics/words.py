@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from commonscale.core.methods import CHANCE, COSINE, STANDARDIZED
 from commonscale.core.types import Modality
 from commonscale.diagnostics.diagnosis import Diagnosis
@@ -112,28 +114,41 @@ def _help(diagnosis: Diagnosis) -> list[str]:
 
 
 def _helped(diagnosis: Diagnosis, method: str) -> str:
-    name = method_name(method)
     if diagnosis.gains is None:
         return _moved(diagnosis, method)
     gains = diagnosis.gains[method]
-    main = gains[ALL] if ALL in gains else next(iter(gains.values()))
-    whole = main["mrr@20"]
-    effect = (
-        "makes no sure difference" if not whole.difference.sure else "helps" if whole.difference.value > 0 else "harms"
-    )
-    said = f"{name[0].upper()}{name[1:]} {effect}: {_change(whole)} over {count(whole.questions, 'held-out question')}"
-    parts = [f"{_change(gain['mrr@20'])} for {group_name(group)}" for group, gain in gains.items() if group != ALL]
-    if diagnosis.held_out == "none":
-        said = said.replace("held-out question", "question (the one that it was learned from)")
-    return said + (f" ({'; '.join(parts)})." if len(parts) > 1 else ".")
+    main = ALL if ALL in gains else next(iter(gains))
+    whole = gains[main]["mrr@20"]
+    asked = count(whole.questions, "held-out question" if diagnosis.held_out != "none" else "question")
+    parts = [f"over {asked} goes {_change(whole)}"]
+    parts += [f"for {group_name(group)} {_change(gain['mrr@20'])}" for group, gain in gains.items() if group != main]
+    return f"{_begin(method)} {_effect(gains, main)}. MRR@20 {'; '.join(parts)}."
+
+
+def _effect(gains: Mapping[str, Mapping[str, Gain]], main: str) -> str:
+    whole = gains[main]["mrr@20"].difference
+    parts = {group_name(group): gain["mrr@20"].difference for group, gain in gains.items() if group != main}
+    losing = " and ".join(group for group, difference in parts.items() if difference.high < 0)
+    winning = " and ".join(group for group, difference in parts.items() if difference.low > 0)
+    if not whole.sure:
+        mixed = f" on the whole: it helps {winning}, at a cost to {losing}" if losing and winning else ""
+        return f"makes no sure difference{mixed}"
+    if whole.value > 0:
+        return f"helps on the whole, at a cost to {losing}" if losing else "helps"
+    return f"harms on the whole, though it helps {winning}" if winning else "harms"
+
+
+def _begin(method: str) -> str:
+    name = method_name(method)
+    return f"{name[0].upper()}{name[1:]}"
 
 
 def _change(gain: Gain) -> str:
-    return f"MRR@20 {gain.before:.3f} to {gain.value:.3f}, {signed(gain.difference)}"
+    return f"from {gain.before:.3f} to {gain.value:.3f} ({signed(gain.difference)})"
 
 
 def _moved(diagnosis: Diagnosis, method: str) -> str:
-    view, name = diagnosis.methods[method], method_name(method)
+    view = diagnosis.methods[method]
     before = diagnosis.methods[COSINE].shares[ALL]
     after = view.shares[ALL]
     parts = [
@@ -143,8 +158,7 @@ def _moved(diagnosis: Diagnosis, method: str) -> str:
     ]
     asked = count(diagnosis.asked, "held-out question" if diagnosis.held_out != "none" else "question")
     return (
-        f"{name[0].upper()}{name[1:]} replaces {view.changed:.0%} of the first {diagnosis.k} hits of {asked}: "
-        f"{'; '.join(parts)}."
+        f"{_begin(method)} replaces {view.changed:.0%} of the first {diagnosis.k} hits of {asked}: {'; '.join(parts)}."
     )
 
 
@@ -178,7 +192,7 @@ def _enough(diagnosis: Diagnosis) -> list[str]:
 
 
 def _settled(diagnosis: Diagnosis, method: str, curve: LearningCurve) -> str:
-    name = f"{method_name(method)[0].upper()}{method_name(method)[1:]}"
+    name = _begin(method)
     have = f"the bank has {diagnosis.banked:,}"
     if curve.enough is None:
         return (
@@ -188,8 +202,14 @@ def _settled(diagnosis: Diagnosis, method: str, curve: LearningCurve) -> str:
         )
     at = curve.sizes.index(curve.enough)
     worst = max(curve.wobble, key=lambda modality: curve.wobble[modality][at].score)
-    return (
+    said = (
         f"{name}: {curve.enough:,} questions are enough; {have}. Another bank of that size gives {curve.moved[at]:.1%} "
         f"of the first {diagnosis.k} hits to another modality, replaces {curve.changed[at]:.1%} in all, and moves "
         f"scores by {curve.wobble[worst][at].score:.2f} ({plural(worst)}, standard error)."
     )
+    if curve.level:
+        said += (
+            f" More hardly settle it further ({curve.moved[-1]:.1%} with {curve.sizes[-1]:,}): a document's hub score "
+            f"rests on its ten nearest questions, however many there are."
+        )
+    return said
