@@ -11,6 +11,7 @@ from commonscale.core.calibration import Calibration
 from commonscale.core.errors import CalibrationMismatchError
 from commonscale.core.extras import require
 from commonscale.core.methods import DEFAULT
+from commonscale.core.own_documents import IDENTICAL
 from commonscale.core.search import JointSearch
 from commonscale.core.types import Question
 from commonscale.encoders.checks import listed_images
@@ -30,6 +31,7 @@ class CalibratedRetriever(ConnectedRetriever):
         *,
         images: Sequence[ImageInput] = (),
         method: str = DEFAULT,
+        identical: float | None = IDENTICAL,
     ) -> Calibration:
         """Fit the common scale on unlabeled questions and use it from now on.
 
@@ -41,6 +43,8 @@ class CalibratedRetriever(ConnectedRetriever):
             images: questions that are images, as users ask with them; they get a scale of their own. Without any, the
                 one in use stays.
             method: see ``JointSearch.calibrate``.
+            identical: a document of a higher cosine with an image is taken for that image itself, which is stored,
+                and left out of what is learned; None for none.
 
         Returns:
             The calibration; ``save`` it to use it again.
@@ -51,7 +55,7 @@ class CalibratedRetriever(ConnectedRetriever):
             MissingExtraError: if a progress bar is wanted and tqdm is missing.
         """
         embedded, search = self._asked(questions, images, show_progress)
-        calibration = search.calibrate(embedded, method=method)
+        calibration = search.calibrate(embedded, method=method, identical=identical)
         self.calibration = calibration
         return calibration
 
@@ -62,28 +66,35 @@ class CalibratedRetriever(ConnectedRetriever):
         *,
         images: Sequence[ImageInput] = (),
         method: str = DEFAULT,
+        identical: float | None = IDENTICAL,
     ) -> Calibration:
         """As ``calibrate``, off the event loop: by the stores' asynchronous searches where they have them.
 
         Questions are embedded in a thread: most models that run here block the loop in their asynchronous methods too.
         """
         embedded, search = await asyncio.to_thread(self._asked, questions, images, show_progress)
-        calibration = await search.acalibrate(embedded, method=method)
+        calibration = await search.acalibrate(embedded, method=method, identical=identical)
         await asyncio.to_thread(setattr, self, "calibration", calibration)
         return calibration
 
     def calibrate_images(
-        self, images: Sequence[ImageInput], show_progress: bool = False, *, method: str = DEFAULT
+        self,
+        images: Sequence[ImageInput],
+        show_progress: bool = False,
+        *,
+        method: str = DEFAULT,
+        identical: float | None = IDENTICAL,
     ) -> Calibration:
         """Fit the scale of questions that are images; the scale of questions in words stays.
 
-        The gap runs the other way for them: images are near and texts far. An image that is in the store itself finds
-        itself; that hit is left out of what is learned (see ``JointSearch.calibrate``).
+        The gap runs the other way for them: images are near and texts far.
 
         Args:
             images: pictures as users ask with them; better 100 or more. A sample of the store's own will do.
             show_progress: as for ``calibrate``.
             method: see ``JointSearch.calibrate``.
+            identical: a document of a higher cosine with an image is taken for that image itself, which is stored,
+                and left out of what is learned; None for none.
 
         Returns:
             The calibration, of questions in words too if there was one.
@@ -91,13 +102,18 @@ class CalibratedRetriever(ConnectedRetriever):
         Raises:
             InvalidInputError: if there are no images or no documents, or embeddings read no images.
         """
-        return self.calibrate(show_progress=show_progress, images=images, method=method)
+        return self.calibrate(show_progress=show_progress, images=images, method=method, identical=identical)
 
     async def acalibrate_images(
-        self, images: Sequence[ImageInput], show_progress: bool = False, *, method: str = DEFAULT
+        self,
+        images: Sequence[ImageInput],
+        show_progress: bool = False,
+        *,
+        method: str = DEFAULT,
+        identical: float | None = IDENTICAL,
     ) -> Calibration:
         """As ``calibrate_images``, off the event loop."""
-        return await self.acalibrate(show_progress=show_progress, images=images, method=method)
+        return await self.acalibrate(show_progress=show_progress, images=images, method=method, identical=identical)
 
     def _asked(
         self, questions: Sequence[str], images: Sequence[ImageInput], show_progress: bool

@@ -108,12 +108,11 @@ def embed_pictures(embeddings: Any, pictures: Sequence[str], modality: Modality)
 def embed_files(embed: Any, files: Sequence[str | bytes]) -> Sequence[Any]:
     """Call a method that takes paths; contents of files are written into temporary ones for the time of the call."""
     if not any(isinstance(file, bytes) for file in files):
-        found: Sequence[Any] = embed(list(files))
-        return found
+        return list(embed(list(files)))
     # Windows removes no file that the embeddings still hold open; that must not cost the vectors.
     with TemporaryDirectory(prefix="commonscale-", ignore_cleanup_errors=True) as folder:
-        found = embed([_path_of(file, Path(folder) / str(place)) for place, file in enumerate(files)])
-        return found
+        paths = [_path_of(file, Path(folder) / str(place)) for place, file in enumerate(files)]
+        return list(embed(paths))
 
 
 def _path_of(file: str | bytes, path: Path) -> str:

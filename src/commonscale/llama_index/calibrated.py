@@ -14,6 +14,7 @@ from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.failures import FailurePolicy, check_policy
 from commonscale.core.methods import DEFAULT
+from commonscale.core.own_documents import IDENTICAL
 from commonscale.core.types import Question
 from commonscale.core.unbounded import is_by_text
 from commonscale.llama_index.arguments import check_calibration
@@ -54,6 +55,7 @@ class CalibratedRetriever(VerifiedRetriever):
         *,
         images: Sequence[QueryType | ImageInput] = (),
         method: str = DEFAULT,
+        identical: float | None = IDENTICAL,
     ) -> Calibration:
         """Learn the common scale from unlabeled questions and use it from now on.
 
@@ -64,6 +66,8 @@ class CalibratedRetriever(VerifiedRetriever):
             images: questions that are images, as users ask with them; they get a scale of their own. Without any, the
                 one in use stays.
             method: see ``JointSearch.calibrate``.
+            identical: a document of a higher cosine with an image is taken for that image itself, which is stored,
+                and left out of what is learned; None for none.
 
         Returns:
             The calibration; keep it with ``calibration.save(path)``.
@@ -71,7 +75,7 @@ class CalibratedRetriever(VerifiedRetriever):
         Raises:
             InvalidInputError: if there are no questions or no documents, or a model reads no images and there are some.
         """
-        return self._search.calibrate(self._asked(questions, images, show_progress), method=method)
+        return self._search.calibrate(self._asked(questions, images, show_progress), method=method, identical=identical)
 
     async def acalibrate(
         self,
@@ -80,26 +84,33 @@ class CalibratedRetriever(VerifiedRetriever):
         *,
         images: Sequence[QueryType | ImageInput] = (),
         method: str = DEFAULT,
+        identical: float | None = IDENTICAL,
     ) -> Calibration:
         """As ``calibrate``, off the event loop: by the stores' asynchronous searches where they have them.
 
         Questions are embedded in a thread: most models that run here block the loop in their asynchronous methods.
         """
         embedded = await asyncio.to_thread(self._asked, questions, images, show_progress)
-        return await self._search.acalibrate(embedded, method=method)
+        return await self._search.acalibrate(embedded, method=method, identical=identical)
 
     def calibrate_images(
-        self, images: Sequence[QueryType | ImageInput], show_progress: bool = False, *, method: str = DEFAULT
+        self,
+        images: Sequence[QueryType | ImageInput],
+        show_progress: bool = False,
+        *,
+        method: str = DEFAULT,
+        identical: float | None = IDENTICAL,
     ) -> Calibration:
         """Learn the scale of questions that are images; the scale of questions in words stays.
 
-        The gap runs the other way for them: images are near and texts far. An image that is in the store itself finds
-        itself; that hit is left out of what is learned (see ``JointSearch.calibrate``).
+        The gap runs the other way for them: images are near and texts far.
 
         Args:
             images: pictures as users ask with them; better 100 or more. A sample of the store's own will do.
             show_progress: show a progress bar while embedding.
             method: see ``JointSearch.calibrate``.
+            identical: a document of a higher cosine with an image is taken for that image itself, which is stored,
+                and left out of what is learned; None for none.
 
         Returns:
             The calibration, of questions in words too if there was one.
@@ -107,13 +118,20 @@ class CalibratedRetriever(VerifiedRetriever):
         Raises:
             InvalidInputError: if there are no images or no documents, or a model reads no images.
         """
-        return self.calibrate(show_progress=show_progress, images=_listed(images), method=method)
+        return self.calibrate(show_progress=show_progress, images=_listed(images), method=method, identical=identical)
 
     async def acalibrate_images(
-        self, images: Sequence[QueryType | ImageInput], show_progress: bool = False, *, method: str = DEFAULT
+        self,
+        images: Sequence[QueryType | ImageInput],
+        show_progress: bool = False,
+        *,
+        method: str = DEFAULT,
+        identical: float | None = IDENTICAL,
     ) -> Calibration:
         """As ``calibrate_images``, off the event loop."""
-        return await self.acalibrate(show_progress=show_progress, images=_listed(images), method=method)
+        return await self.acalibrate(
+            show_progress=show_progress, images=_listed(images), method=method, identical=identical
+        )
 
     def _asked(
         self, questions: Sequence[QueryType], images: Sequence[QueryType | ImageInput], show_progress: bool
