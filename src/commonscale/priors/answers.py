@@ -81,7 +81,7 @@ def _parts(text: str, count: int) -> Iterator[tuple[int, Any]]:
         yield from numbered.items() if numbered else [(1, parsed)] if count == 1 else []
         return
     marks = list(_NUMBERED.finditer(text))
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+    for mark, following in zip(marks, [*marks, None][1:], strict=True):
         yield int(mark[1]), text[mark.end() : following.start() if following else len(text)]
     if count == 1 and not marks:
         yield 1, text

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 FEWEST = 100
 """Different questions below which nothing is learnt."""
 
-SURENESS = 3.0
+SURENESS = 2.0
 """Standard errors that the gain must exceed 0 by."""
 
-LEAST_GAIN = 0.03
+LEAST_GAIN = 0.02
 """Least share of the base rate's log-loss that wording must save.
 
 Questions whose wording says nothing still have regions where one modality wins more often, since the winner is a
