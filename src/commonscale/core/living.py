@@ -15,6 +15,7 @@ from commonscale.core.failures import FailurePolicy, check_policy
 from commonscale.core.living_bank import LivingBank, Settings
 from commonscale.core.living_documents import Vectors
 from commonscale.core.methods import DEFAULT, STANDARDIZED, check_method
+from commonscale.core.own_documents import IDENTICAL, check_identical
 from commonscale.core.scanning import vectors_of
 from commonscale.core.search import JointSearch
 from commonscale.core.threads import off_thread
@@ -88,6 +89,7 @@ class LivingCalibration:
         keep_vectors: bool = False,
         join_every: int | None = None,
         recenter_beyond: float | None = None,
+        identical: float | None = IDENTICAL,
         seed: int = 0,
     ) -> LivingCalibration:
         """Fit on unlabeled questions, and be ready for changes.
@@ -110,6 +112,7 @@ class LivingCalibration:
             join_every: how many questions that enter the bank wait for each other. None is 1, and for the chance level
                 a twentieth of the bank: there all documents are read when the bank changes.
             recenter_beyond: fit everything anew when ``shift`` of a modality goes beyond this; None for never.
+            identical: as for ``JointSearch.calibrate``.
             seed: of the sample.
 
         Returns:
@@ -130,7 +133,15 @@ class LivingCalibration:
                 f"the wording of users' questions may be stored"
             )
         settings = Settings(
-            check_method(method), capacity, forgetting, keep_text, keep_vectors, join_every, recenter_beyond, seed
+            check_method(method),
+            capacity,
+            forgetting,
+            keep_text,
+            keep_vectors,
+            join_every,
+            recenter_beyond,
+            check_identical(identical),
+            seed,
         )
         policy = replace(check_policy(failures), on_failure="raise")
         try:
@@ -158,12 +169,12 @@ class LivingCalibration:
 
     @property
     def searched(self) -> int:
-        """How many banked questions have been searched again since ``fit``, over all modalities."""
+        """How many banked questions have been searched since the last fit, over all modalities."""
         return sum(living.searched for bank in self._banks.values() for living in bank.modalities.values())
 
     @property
     def scans(self) -> int:
-        """How many times all documents of a modality have been read, with ``fit``."""
+        """How many times all documents of a modality have been read anew since the last fit."""
         return sum(living.scans for bank in self._banks.values() for living in bank.modalities.values())
 
     @property

@@ -12,6 +12,7 @@ from commonscale.core.failures import FailurePolicy
 from commonscale.core.living_corrected import CorrectedModality
 from commonscale.core.living_modality import LivingModality, PlainModality
 from commonscale.core.methods import CHANCE, CORRECTED
+from commonscale.core.own_documents import IDENTICAL
 from commonscale.core.questions import BestHits, QuestionBank
 from commonscale.core.reservoir import Reservoir
 from commonscale.core.statistics import ModalityStatistics
@@ -31,6 +32,7 @@ class Settings:
         keep_vectors: whether the vectors of documents are kept.
         join_every: how many questions that entered the bank wait for each other before it is changed.
         recenter_beyond: how far a mean may move before everything is fitted anew; None for any distance.
+        identical: for questions that are pictures: documents of a higher cosine are the question itself.
         seed: of the draws.
     """
 
@@ -41,6 +43,7 @@ class Settings:
     keep_vectors: bool = False
     join_every: int | None = None
     recenter_beyond: float | None = None
+    identical: float | None = IDENTICAL
     seed: int = 0
 
     @property
@@ -97,7 +100,7 @@ class LivingBank:
         """Learn everything from the sources, and warn of what is too little."""
         for living in self.modalities.values():
             living.fit()
-            living.stale = False
+            living.stale, living.scans, living.searched = False, 0, 0
         best = {m: BestHits(tuple(living.hits.ids), living.hits.found) for m, living in self.modalities.items()}
         QuestionBank(self.questions, best, self._settings.method).statistics()
 

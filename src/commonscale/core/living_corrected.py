@@ -16,10 +16,15 @@ from commonscale.core.living_hits import LivingHits
 from commonscale.core.living_modality import LivingModality
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.scanning import scan
-from commonscale.core.types import Floats, Modality, Question, Source
+from commonscale.core.types import Floats, Modality, Question, Source, Vector
 
 YOUNG = 100
 """Documents below which a mean is too rough to be kept: a smaller modality is centred anew whenever it has doubled."""
+
+FEW = 16
+"""Documents below which those of the chance level are read again when one goes. A vector that comes back from a store
+may differ by 1e-8 from the one that was added; where only nearly equal documents are left, so that the spread is almost
+0, its root would turn that into 1e-4."""
 
 
 class CorrectedModality(LivingModality):
@@ -34,6 +39,7 @@ class CorrectedModality(LivingModality):
         *,
         chance: bool,
         keep_vectors: bool = False,
+        identical: float | None = None,
     ) -> None:
         """Begin without documents.
 
@@ -45,8 +51,9 @@ class CorrectedModality(LivingModality):
             chance: whether hub scores are subtracted and the background is kept.
             keep_vectors: whether to keep the documents' vectors, so that nobody needs to give those of documents
                 that are replaced or removed.
+            identical: documents of a higher cosine are the question itself; None for none.
         """
-        super().__init__(modality, source, questions, failures)
+        super().__init__(modality, source, questions, failures, identical)
         self._chance = chance
         self._keep = keep_vectors
         self.documents: LivingDocuments | None = None
@@ -65,19 +72,16 @@ class CorrectedModality(LivingModality):
     @property
     def background(self) -> Background | None:
         """From the sums over all documents."""
-        known = self.documents
-        if known is None or not self._chance:
+        levels = self.levels
+        if self.documents is None or levels is None:
             return None
-        return Background.fit(known.sums, known.squares, len(known))
+        means, stds = levels
+        return Background(float(means.mean()), float(stds.mean()), len(self.documents))
 
     @property
     def levels(self) -> tuple[Floats, Floats] | None:
         """Mean and standard deviation of each question's similarities with all documents."""
-        known = self.documents
-        if known is None or not self._chance:
-            return None
-        means = known.sums / len(known)
-        return means, np.sqrt(np.maximum(known.squares / len(known) - means**2, 0.0))
+        return self.documents.levels() if self.documents is not None and self._chance else None
 
     @property
     def shift(self) -> float:
@@ -98,11 +102,11 @@ class CorrectedModality(LivingModality):
         rows = question_rows(self.questions, self.modality, len(total))
         asked = rows.mean(axis=0, dtype=np.float64)
         try:
-            self._read(Lens.over(rows, asked, total / count, chance=self._chance))
+            self._read(self._lens(rows, asked, total / count))
         except InvalidInputError:
             # One document, or equal ones, are their own mean, from which they have no direction: there is nothing to
             # subtract until others come.
-            self._read(Lens.over(rows, asked, np.zeros(len(total)), chance=self._chance))
+            self._read(self._lens(rows, asked, np.zeros(len(total))))
         self.centered_on = count
 
     def recover(self) -> None:
@@ -110,14 +114,14 @@ class CorrectedModality(LivingModality):
         if self.documents is None:
             self.fit()
         else:
-            self._read(self._lens(self.documents))
+            self._read(self._same_lens(self.documents))
 
     def add(self, vectors: Vectors | None, before: Vectors, /) -> None:
         """Take in documents, by one product with the bank."""
         known = self.documents
         if known is None or self._outgrown(vectors or ()):
             self.fit()
-        elif vectors is None or not known.add(vectors, before):
+        elif vectors is None or self._scarce(known, vectors) or not known.add(vectors, before):
             self._read(known.lens)
         self.settle()
 
@@ -129,10 +133,10 @@ class CorrectedModality(LivingModality):
             return
         if len(gone) == len(known):
             self._forget()
-        elif known.remove(gone, before):
-            self.settle(gone)
-        else:
+        elif self._scarce(known, gone) or not known.remove(gone, before):
             self._read(known.lens, gone)
+        else:
+            self.settle(gone)
 
     def ask(self, questions: Sequence[Question], slots: Collection[int]) -> None:
         """Mark the questions that are new; for the chance level everything, since hub scores change."""
@@ -143,7 +147,7 @@ class CorrectedModality(LivingModality):
         elif self._chance:
             self.stale = True
         else:
-            known.ask(self._lens(known), slots)
+            known.ask(self._same_lens(known), slots)
 
     def needs(self, ids: Collection[str], /) -> list[str]:
         """Tell which documents' vectors must be known before they are replaced or removed."""
@@ -154,13 +158,20 @@ class CorrectedModality(LivingModality):
 
     def searching(self, source: Source) -> Source:
         """Give the source that finds documents by similarity."""
-        correction = self.correction
-        return source if correction is None else CorrectedSource(source, correction, self.modality)
+        correction, others = self.correction, super().searching(source)
+        return others if correction is None else CorrectedSource(others, correction, self.modality)
 
-    def _lens(self, known: LivingDocuments) -> Lens:
+    def _scarce(self, known: LivingDocuments, changed: Collection[str]) -> bool:
+        """Tell whether documents go, of so few that what is left should be read again."""
+        return self._chance and len(known) - len(changed) < FEW and any(key in known.table for key in changed)
+
+    def _lens(self, rows: Vector, question_mean: Floats, document_mean: Floats) -> Lens:
+        return Lens.over(rows, question_mean, document_mean, chance=self._chance, identical=self.identical)
+
+    def _same_lens(self, known: LivingDocuments) -> Lens:
         """Give the means of now, with the bank of now."""
         rows = question_rows(self.questions, self.modality, len(known.lens.document_mean))
-        return Lens.over(rows, known.lens.question_mean, known.lens.document_mean, chance=self._chance)
+        return self._lens(rows, known.lens.question_mean, known.lens.document_mean)
 
     def _outgrown(self, ids: Collection[str]) -> bool:
         """Tell whether the means are of so few documents that they must not be kept now that there are more."""

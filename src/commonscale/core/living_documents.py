@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from commonscale.core.centering import centered_rows
 from commonscale.core.correction import HUB_WEIGHT
+from commonscale.core.errors import InvalidInputError
 from commonscale.core.fitting import hub_scores
 from commonscale.core.living_hits import LivingHits
 from commonscale.core.living_table import LivingTable
@@ -25,6 +26,9 @@ Vectors: TypeAlias = Mapping[str, Vector]
 _EQUAL = 1e-9
 """Difference up to which two results of one float64 computation, made in batches of different sizes, are the same."""
 
+_NO_DIRECTION = 1e-6
+"""Distance from the mean below which the direction of a float32 vector is rounding."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lens:
@@ -35,15 +39,28 @@ class Lens:
         document_mean: mu_m (d,).
         bank: centred unit vectors (C, d) of the questions; float64 for the chance level.
         chance: whether hub scores are subtracted.
+        own: the questions' unit vectors (C, d) as they are, to tell documents that are a question itself; None where
+            questions are no documents.
+        identical: the cosine above which a document is.
     """
 
     question_mean: Floats
     document_mean: Floats
     bank: npt.NDArray[np.floating[Any]]
     chance: bool
+    own: Vector | None = None
+    identical: float = 1.0
 
     @classmethod
-    def over(cls, questions: Vector, question_mean: Floats, document_mean: Floats, *, chance: bool) -> Lens:
+    def over(
+        cls,
+        questions: Vector,
+        question_mean: Floats,
+        document_mean: Floats,
+        *,
+        chance: bool,
+        identical: float | None = None,
+    ) -> Lens:
         """Center the bank's unit vectors (C, d).
 
         For the chance level similarities are float64 products, so that what is added and what is later subtracted for
@@ -51,29 +68,72 @@ class Lens:
         difference of large sums.
         """
         bank = centered_rows(questions, question_mean, "question")
-        return cls(question_mean, document_mean, bank.astype(np.float64) if chance else bank, chance)
+        own, limit = (None, 1.0) if identical is None else (questions, identical)
+        return cls(question_mean, document_mean, bank.astype(np.float64) if chance else bank, chance, own, limit)
 
-    def measure(self, rows: Vector) -> tuple[Floats, npt.NDArray[np.floating[Any]]]:
-        """Give the numbers of documents for the table, and their similarities with the bank.
+    def measure(self, rows: Vector) -> Measured:
+        """Look at documents.
 
         Args:
             rows: unit vectors (n, d).
 
         Returns:
-            Along, norm and hub score (n, 3), and similarities (n, C).
+            What is seen of them.
 
         Raises:
             InvalidInputError: if a document is the mean itself, or of another dimension.
         """
-        found = centered_rows(rows, self.document_mean, "document").astype(self.bank.dtype, copy=False) @ self.bank.T
+        if rows.shape[1] != len(self.document_mean):
+            raise InvalidInputError(
+                f"documents have vectors of dimension {rows.shape[1]}, the calibration {len(self.document_mean)}; "
+                f"embed them with the encoder of the calibration"
+            )
         exact = rows.astype(np.float64)
+        centered = exact - self.document_mean
         table = np.zeros((len(rows), 3))
         table[:, 0] = exact @ self.question_mean
-        table[:, 1] = np.linalg.norm(exact - self.document_mean, axis=1)
+        table[:, 1] = norms = np.sqrt(np.einsum("ij,ij->i", centered, centered))
+        if not (norms > _NO_DIRECTION).all():
+            raise InvalidInputError("a document equals the mean of its modality, so it has no direction from it")
+        centered /= norms[:, None]
+        found = centered.astype(self.bank.dtype, copy=False) @ self.bank.T
+        own = None if self.own is None else rows @ self.own.T > self.identical
         if self.chance:
             table[:, 2] = hub_scores(found)
+            if own is not None:
+                _without_own(table[:, 2], found, own)
             found -= HUB_WEIGHT * table[:, 2, None]
-        return table, found
+        if own is not None:
+            found[own] = -np.inf
+        return Measured(table, found)
+
+
+def _without_own(hubs: Floats, found: npt.NDArray[np.floating[Any]], own: npt.NDArray[np.bool_]) -> None:
+    """Take the hub scores of documents that are questions themselves over the other questions."""
+    for row in np.flatnonzero(own.any(axis=1)).tolist():
+        rest = found[row, ~own[row]]
+        hubs[row] = hub_scores(rest[None])[0] if len(rest) else 0.0
+
+
+class Measured(NamedTuple):
+    """What is seen of documents.
+
+    Attributes:
+        table: along, norm and hub score (n, 3).
+        similarities: with the bank (n, C), -inf where a document is the question itself.
+    """
+
+    table: Floats
+    similarities: npt.NDArray[np.floating[Any]]
+
+    def sums(self) -> Floats:
+        """Give the number, the sum and the sum of squares (3, C) of each question's similarities."""
+        there = self.similarities != -np.inf
+        if there.all():
+            values, counts = self.similarities, np.full(there.shape[1], float(len(there)))
+        else:
+            values, counts = np.where(there, self.similarities, 0.0), there.sum(axis=0, dtype=np.float64)
+        return np.stack([counts, values.sum(axis=0, dtype=np.float64), np.einsum("nc,nc->c", values, values)])
 
 
 class LivingDocuments:
@@ -83,8 +143,7 @@ class LivingDocuments:
         lens: how they are seen.
         table: three numbers for each.
         hits: the best hit of each question.
-        sums: of the similarities with each question (C,).
-        squares: of their squares (C,).
+        sums: number, sum and sum of squares of the similarities with each question (3, C), for the chance level.
         total: of the unit vectors (d,); the share of a document whose vector was not known when it went is the mean.
         kept: the vectors, None if they are not kept.
     """
@@ -94,8 +153,7 @@ class LivingDocuments:
         self.lens = lens
         self.table = LivingTable()
         self.hits = LivingHits(len(lens.bank))
-        self.sums = np.zeros(len(lens.bank))
-        self.squares = np.zeros(len(lens.bank))
+        self.sums = np.zeros((3, len(lens.bank)))
         self.total: Floats = np.zeros(len(lens.document_mean))
         self.kept: dict[str, Vector] | None = {} if keep else None
 
@@ -113,21 +171,21 @@ class LivingDocuments:
             False if one that is replaced would have to be known and is not; nothing is changed by its block then.
         """
         for names, rows in blocks(vectors, len(self.hits)):
-            table, similarities = self.lens.measure(rows)
+            measured = self.lens.measure(rows)
             # Stores are often given again what they hold; to subtract and add it would cost its old vector.
-            news = [place for place, key in enumerate(names) if not self._holds(key, table[place])]
+            news = [place for place, key in enumerate(names) if not self._holds(key, measured.table[place])]
             fresh = [names[place] for place in news]
             if not self.subtract([key for key in fresh if key in self.table], before):
                 return False
-            similarities = similarities[news]
+            if len(news) < len(names):
+                rows, measured = rows[news], Measured(measured.table[news], measured.similarities[news])
             if self.lens.chance:
-                self.sums += similarities.sum(axis=0)
-                self.squares += np.einsum("nc,nc->c", similarities, similarities)
-            self.total += rows[news].sum(axis=0, dtype=np.float64)
-            self.table.put(fresh, table[news])
-            self.hits.take(fresh, similarities)
+                self.sums += measured.sums()
+            self.total += rows.sum(axis=0, dtype=np.float64)
+            self.table.put(fresh, measured.table)
+            self.hits.take(fresh, measured.similarities)
             if self.kept is not None:
-                self.kept.update((names[place], rows[place].copy()) for place in news)
+                self.kept.update((key, row.copy()) for key, row in zip(fresh, rows, strict=True))
         return True
 
     def remove(self, ids: Sequence[str], before: Vectors) -> bool:
@@ -148,7 +206,7 @@ class LivingDocuments:
     def ask(self, lens: Lens, slots: Collection[int]) -> None:
         """Change the bank, where neither hub scores nor sums depend on it: some questions are to be searched."""
         self.lens = lens
-        self.sums, self.squares = np.zeros((2, len(lens.bank)))
+        self.sums = np.zeros((3, len(lens.bank)))
         self.hits.renew(slots, len(lens.bank))
 
     def subtract(self, ids: Sequence[str], before: Vectors) -> bool:
@@ -161,10 +219,15 @@ class LivingDocuments:
         for _, rows in blocks(old, len(self.hits)):
             self.total -= rows.sum(axis=0, dtype=np.float64)
             if self.lens.chance:
-                _, similarities = self.lens.measure(rows)
-                self.sums -= similarities.sum(axis=0)
-                self.squares -= np.einsum("nc,nc->c", similarities, similarities)
+                self.sums -= self.lens.measure(rows).sums()
         return True
+
+    def levels(self) -> tuple[Floats, Floats]:
+        """Give mean and standard deviation (C,) of each question's similarities; 0 where it has no other document."""
+        counts, sums, squares = self.sums
+        counts = np.maximum(counts, 1.0)
+        means = sums / counts
+        return means, np.sqrt(np.maximum(squares / counts - means**2, 0.0))
 
     def _kept(self, ids: Sequence[str]) -> dict[str, Vector]:
         return {} if self.kept is None else {key: self.kept[key] for key in ids}

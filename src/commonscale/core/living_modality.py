@@ -14,6 +14,7 @@ from commonscale.core.correction import Correction
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.living_documents import Vectors, blocks
 from commonscale.core.living_hits import LivingHits
+from commonscale.core.own_documents import others
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.sources import checked_search
 from commonscale.core.types import Candidates, Floats, Modality, Question, Source
@@ -30,11 +31,17 @@ class LivingModality(ABC):
         hits: their best hits.
         searched: how many questions have been searched again, because their best hit was gone or they were new.
         scans: how many times all documents have been read anew.
+        identical: documents of a higher cosine are the question itself (see ``IDENTICAL``); None for none.
         stale: whether an update failed half-way, so that everything must be learned anew.
     """
 
     def __init__(
-        self, modality: Modality, source: Source, questions: Sequence[Question], failures: FailurePolicy
+        self,
+        modality: Modality,
+        source: Source,
+        questions: Sequence[Question],
+        failures: FailurePolicy,
+        identical: float | None = None,
     ) -> None:
         """Begin without documents; ``fit`` looks at those that are there."""
         self.modality = modality
@@ -44,6 +51,7 @@ class LivingModality(ABC):
         self.searched = 0
         self.scans = 0
         self.stale = False
+        self.identical = identical
         self._failures = failures
 
     @abstractmethod
@@ -130,24 +138,28 @@ class LivingModality(ABC):
         self.searched += len(slots)
 
     def searching(self, source: Source) -> Source:
-        """Give the source that finds documents by similarity."""
-        return source
+        """Give the source that finds documents by similarity, and none that are the question itself."""
+        return others({self.modality: source}, self.identical)[self.modality]
 
 
 class PlainModality(LivingModality):
     """A modality whose similarities are the source's own numbers, cosines mostly."""
 
     def __init__(
-        self, modality: Modality, source: Source, questions: Sequence[Question], failures: FailurePolicy
+        self,
+        modality: Modality,
+        source: Source,
+        questions: Sequence[Question],
+        failures: FailurePolicy,
+        identical: float | None = None,
     ) -> None:
-        super().__init__(modality, source, questions, failures)
+        super().__init__(modality, source, questions, failures, identical)
         self._by_vectors = not (is_unbounded(source) or is_by_text(source))
         self._bank: npt.NDArray[np.float32] | None = None
 
     def fit(self) -> None:
         """Search every question."""
         self.settle()
-        self.searched = 0
 
     def recover(self) -> None:
         """Search every question again."""
@@ -163,7 +175,10 @@ class PlainModality(LivingModality):
             for some, rows in blocks(vectors, len(self.hits)):
                 if self._bank is None:
                     self._bank = question_rows(self.questions, self.modality, rows.shape[1])
-                self.hits.take(some, np.clip(rows @ self._bank.T, -1.0, 1.0))
+                cosines = np.clip(rows @ self._bank.T, -1.0, 1.0)
+                if self.identical is not None:
+                    cosines[cosines > self.identical] = -np.inf
+                self.hits.take(some, cosines)
         self.settle()
 
     def remove(self, ids: Collection[str], _: Vectors, /) -> None:
