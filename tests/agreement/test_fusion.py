@@ -35,7 +35,7 @@ def check(mine: list[tuple[str, float]], theirs: list[tuple[str, float]], factor
     scores = np.array([score for _, score in mine])
     np.testing.assert_allclose(scores * factor, [score for _, score in theirs], rtol=1e-5, atol=1e-6)
     groups = itertools.groupby(range(len(mine)), key=lambda place: round(mine[place][1], 5))
-    for _, places in list((k, list(v)) for k, v in groups)[:-1]:
+    for _, places in [(k, list(v)) for k, v in groups][:-1]:
         assert {mine[place][0] for place in places} == {theirs[place][0] for place in places}
 
 

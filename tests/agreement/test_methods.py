@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -134,7 +135,7 @@ def quantile_score(value, sample):
         b = np.mean([x - high for x in sample if x > high])
         return -(math.log(0.1) - (value - high) / b - math.log1p(-0.1 * math.exp(-(value - high) / b)))
     else:
-        for (x0, f0), (x1, f1) in zip(points, points[1:], strict=False):
+        for (x0, f0), (x1, f1) in itertools.pairwise(points):
             if x0 <= value <= x1:
                 share = f0 + (f1 - f0) * (value - x0) / (x1 - x0)
     return math.log(share / (1 - share))
@@ -208,7 +209,7 @@ def test_csls_then_standardized(seed, sizes):
 def test_qbnorm_then_standardized_each_branch_by_its_own_statistics(seed):
     benchmark = unrelated(seed, questions=60)
     questions, bank = benchmark.questions, benchmark.calibration_questions
-    scores = [dict() for _ in questions]
+    scores = [{} for _ in questions]
     switched = {}
     for m, vectors in benchmark.documents.items():
         hubs = {max(range(len(vectors)), key=lambda row: dot(c, vectors[row])) for c in bank}
@@ -265,7 +266,7 @@ def test_the_librarys_methods_are_what_they_are_documented_to_be(method):
     bank = benchmark.calibration_questions
     question_mean = bank.astype(np.float64).mean(axis=0)
     asked, banked = centered(benchmark.questions, question_mean), centered(bank, question_mean)
-    scores = [dict() for _ in asked]
+    scores = [{} for _ in asked]
     for m, vectors in benchmark.documents.items():
         documents = centered(vectors, vectors.astype(np.float64).mean(axis=0))
         hubs = [best_mean([dot(c, d) for c in banked]) for d in documents]

@@ -13,6 +13,7 @@ pytest.importorskip("rich")
 
 from rich.console import Console
 
+from benchmark_world import DIMENSION, gapped, labels_of
 from commonscale import Calibration, JointSearch, Question
 from commonscale.core.errors import DegenerateStatisticsWarning, FewQuestionsWarning, InvalidInputError
 from commonscale.evaluation import (
@@ -29,38 +30,10 @@ from commonscale.evaluation import (
 from commonscale.evaluation.sources import VectorSource
 from sources import ArraySource, unit_rows
 
-DIMENSION = 16
 SCORED = ("recall@1", "recall@5", "recall@20")
-
-
-def gapped(seed=0, questions=40, texts=60, images=50, gap=2.0, **changes):
-    """A benchmark with a modality gap: pictures lie away from questions and passages."""
-    rng = np.random.default_rng(seed)
-    away = np.zeros(DIMENSION)
-    away[0] = gap
-    topics = rng.standard_normal((max(texts, images), DIMENSION)) * 0.6
-    asked = rng.integers(0, min(texts, images), questions)
-    parts = {
-        "questions": topics[asked] + away + 0.3 * rng.standard_normal((questions, DIMENSION)),
-        "calibration_questions": topics[:texts] + away + 0.3 * rng.standard_normal((texts, DIMENSION)),
-        "texts": topics[:texts] + away,
-        "images": topics[:images] - away,
-        "relevant_question": np.arange(questions),
-        "relevant_modality": np.array(["text", "image"])[np.arange(questions) % 2],
-        "relevant_index": asked,
-    }
-    parts.update(changes)
-    return parts
-
-
-def labels_of(parts):
-    """Calibration question i belongs to passage i, every third one to picture i."""
-    count = min(len(parts["texts"]), len(parts["images"]))
-    return {
-        "calibration_relevant_question": np.arange(count),
-        "calibration_relevant_modality": np.where(np.arange(count) % 3 == 0, "image", "text"),
-        "calibration_relevant_index": np.arange(count),
-    }
+UNLABELED = ["standardized", "centered", "centered+standardized", "chance"]
+CEILINGS = ["text-only", "image-only"]
+KEEPING_THE_ORDER = ["cosine", "standardized", "background", "gumbel", "quantile", "rrf", "minmax", "dbsf"]
 
 
 def brute_force(benchmark, statistics=None):
@@ -115,7 +88,11 @@ def test_scores_have_the_promised_shape_and_methods_the_promised_names():
     parts = gapped(gap=4.0)
     with pytest.warns(FewQuestionsWarning):
         scores = evaluate_benchmark(Benchmark.from_arrays({**parts, **labels_of(parts)}))
-    assert list(scores) == ["cosine", "labeled", "standardized", "text-only", "image-only"]
+    assert list(scores) == [
+        *("cosine", "labeled", "standardized", "centered", "centered+standardized", "chance", "background", "gumbel"),
+        *("quantile", "csls+standardized", "qbnorm+standardized", "rrf", "minmax", "dbsf", "text-only", "image-only"),
+    ]
+    assert list(scores) == list(METHODS)
     for by_modality in scores.values():
         assert list(by_modality) == ["text", "image"]
         for figures in by_modality.values():
@@ -136,7 +113,7 @@ def test_no_method_that_keeps_the_order_within_a_modality_passes_its_ceiling(see
         "relevant_index": np.concatenate([rng.integers(0, 60, 40), rng.integers(0, 50, 40)]),
     }
     scores = evaluate_benchmark(Benchmark.from_arrays(gapped(seed, gap=0.5, **both)))
-    for method in ("cosine", "standardized"):
+    for method in KEEPING_THE_ORDER:
         for modality in ("text", "image"):
             for metric in METRICS:
                 assert scores[method][modality][metric] <= scores[f"{modality}-only"][modality][metric] + 1e-12
@@ -171,7 +148,8 @@ def test_a_modality_without_documents_is_no_obstacle():
     only_texts = parts | {"images": np.empty((0, DIMENSION)), "relevant_modality": np.array(["text"] * 40)}
     with pytest.warns(DegenerateStatisticsWarning, match="'image' returned no document"):
         scores = evaluate_benchmark(Benchmark.from_arrays(only_texts))
-    assert scores["standardized"] == scores["cosine"] == scores["text-only"]
+    assert list(scores) == [name for name in METHODS if name != "labeled"]
+    assert all(scores[method] == scores["text-only"] for method in KEEPING_THE_ORDER)
     assert list(scores["cosine"]) == ["text"]
     assert set(scores["image-only"]["text"].values()) == {0.0}
 
@@ -199,9 +177,14 @@ def test_methods_use_the_products_own_search(monkeypatch):
     seen = []
     original = JointSearch.search_batch
     monkeypatch.setattr(JointSearch, "search_batch", lambda *a, **k: seen.append(k) or original(*a, **k))
+    benchmark = Benchmark.from_arrays(gapped())
+    for method in UNLABELED:
+        METHODS[method].rank(benchmark, 5)
+    assert seen == [{}] * 4
     monkeypatch.setattr(Calibration, "standardize_checked", lambda *_: pytest.fail("raw search must not standardize"))
-    METHODS["cosine"].rank(Benchmark.from_arrays(gapped()), 5)
-    assert seen == [{"raw": True}]
+    for method in ("cosine", *CEILINGS):
+        METHODS[method].rank(benchmark, 5)
+    assert seen == [{}] * 4 + [{"raw": True}] * 3
 
 
 def test_a_method_is_one_function_and_one_row(monkeypatch):
@@ -268,16 +251,21 @@ def test_coco_gives_the_independent_figures(shared):
     expected = {
         "cosine": (0.000, 0.000, 0.000),
         "standardized": (0.341, 0.521, 0.701),
+        "centered": (0.066, 0.335, 0.760),
+        "centered+standardized": (0.305, 0.581, 0.832),
+        "chance": (0.473, 0.749, 0.952),
         "image-only": (0.497, 0.754, 0.946),
     }
     for method, figures in expected.items():
         assert list(scores[method]) == ["image"]
         assert tuple(round(scores[method]["image"][metric], 3) for metric in SCORED) == figures
+    assert round(scores["chance"]["image"]["mrr@20"], 3) == 0.605
 
 
 def test_photo_encoder_gives_the_independent_figures(shared):
-    """The independent figures are means of five draws; three of them are at hand, so they agree only nearly."""
-    results = evaluate_files(sorted((shared / "data").glob("photo-encoder-?.npz")))
+    """Most independent figures are means of five draws; three of them are at hand, so they agree only nearly."""
+    methods = ["cosine", *UNLABELED, *CEILINGS]
+    results = evaluate_files(sorted((shared / "data").glob("photo-encoder-?.npz")), methods)
     assert len(results) == 3
 
     def mean(method, modality):
@@ -288,5 +276,12 @@ def test_photo_encoder_gives_the_independent_figures(shared):
     assert mean("cosine", "image") == pytest.approx([0.0, 0.0, 0.0, 0.0], abs=0.0005)
     assert mean("standardized", "text") == pytest.approx([0.159, 0.550, 0.813, 0.630], abs=0.01)
     assert mean("standardized", "image") == pytest.approx([0.215, 0.434, 0.630, 0.317], abs=0.015)
+    assert mean("centered", "text") == pytest.approx([0.222, 0.635, 0.851, 0.760], abs=0.008)
+    assert mean("centered", "image") == pytest.approx([0.001, 0.009, 0.092, 0.010], abs=0.003)
+    assert mean("centered+standardized", "text") == pytest.approx([0.161, 0.535, 0.794, 0.626], abs=0.012)
+    assert mean("centered+standardized", "image") == pytest.approx([0.221, 0.462, 0.685, 0.332], abs=0.017)
+    # These are of the same three draws.
+    assert mean("chance", "text") == pytest.approx([0.183, 0.520, 0.743, 0.658], abs=0.0006)
+    assert mean("chance", "image") == pytest.approx([0.243, 0.562, 0.791, 0.385], abs=0.0006)
     assert mean("text-only", "text")[-1] == pytest.approx(0.751, abs=0.005)
     assert mean("image-only", "image")[-1] == pytest.approx(0.428, abs=0.015)
