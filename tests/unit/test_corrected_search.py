@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -343,3 +344,27 @@ def test_the_chance_level_grows_with_the_documents() -> None:
     assert levels == sorted(levels)
     assert levels[0] == pytest.approx(0.1 + 0.2 * NormalDist().inv_cdf(1 - 1e-5))
     assert Background(0.1, 0.0, 10).scale == 1.0
+
+
+def test_strata_have_scales_of_their_own() -> None:
+    data = world(15, bank=60)
+    search = searching(data)
+    asked = [Question(vector=row, stratum="a" if i % 2 else "b") for i, row in enumerate(data["bank"])]
+    calibration = search.calibrate(asked)
+    assert set(calibration.strata) == {"a", "b"}
+    question = Question(vector=data["asked"][0])
+    scales = {key: search.search(replace(question, stratum=key), 3).hits for key in (None, "a", "b", "unknown")}
+    assert scales[None] == scales["unknown"]
+    assert scales["a"] != scales["b"]
+    assert calibration.strata["a"].modalities["text"].correction is calibration.modalities["text"].correction
+
+
+@pytest.mark.filterwarnings("ignore:the best cosines:commonscale.core.errors.DegenerateStatisticsWarning")
+@pytest.mark.parametrize("method", METHODS)
+def test_one_question_and_one_document_are_enough_to_go_on(method: str) -> None:
+    rng = np.random.default_rng(0)
+    data = world(16)
+    search = JointSearch({"text": Readable(["a"], data["text"][:1]), "image": Readable(["b"], data["image"][:1])})
+    with pytest.warns(UserWarning, match="1 different question"):
+        search.calibrate([Question(vector=data["bank"][0])], method=method)
+    assert len(search.search(Question(vector=rng.permutation(data["asked"][0])), 5)) == 2

@@ -127,7 +127,8 @@ class Calibration:
             provenance: where each modality's cosines come from.
 
         Returns:
-            The calibration; modalities without documents are absent from it.
+            The calibration; modalities without documents are absent from it. If questions have a ``stratum``, it has
+            a scale for each, shrunken to that of all the more, the fewer they are (see ``commonscale.core.strata``).
 
         Raises:
             InvalidInputError: if no question found a document in any modality.
@@ -144,7 +145,15 @@ class Calibration:
             )
             for modality, entry in _with_provenance(statistics, provenance).items()
         }
-        return cls(entries, bank.method, len(bank))
+        calibration = cls(entries, bank.method, len(bank))
+        groups = [question.stratum for question in bank.questions]
+        if not any(group is not None for group in groups):
+            return calibration
+        from commonscale.core.strata import PerQuestion, stratified
+
+        return stratified(
+            calibration, groups, {m: PerQuestion(one.cosines, one.means, one.stds) for m, one in bank.best.items()}
+        )
 
     @classmethod
     def from_labeled_pairs(

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from commonscale.core.background import Background
 from commonscale.core.centering import centered_rows
 from commonscale.core.correction import HUB_WEIGHT, Correction, DocumentTable
-from commonscale.core.errors import SourceError
+from commonscale.core.errors import InvalidInputError, SourceError
 from commonscale.core.own_documents import OwnDocuments
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.scanning import scan
+from commonscale.core.statistics import SMALLEST_STD
 from commonscale.core.types import Floats, Modality, Question, Vector
 
 NEIGHBORS = 10
@@ -35,12 +36,16 @@ class Fitted:
         background: their background; None for centring alone, or without documents.
         best_ids: each question's best document by similarity (C), None without documents.
         best: its similarity (C,), NaN without documents.
+        means: mean of each question's similarities with all documents (C,); None without a background.
+        stds: their standard deviation (C,).
     """
 
     correction: Correction | None
     background: Background | None
     best_ids: tuple[str | None, ...]
     best: Floats
+    means: Floats | None = None
+    stds: Floats | None = None
 
 
 def fit_modality(
@@ -75,11 +80,26 @@ def fit_modality(
         empty = np.full(len(questions), np.nan)
         return Fitted(None, None, (None,) * len(questions), empty)
     bank = question_rows(questions, modality, len(total))
-    question_mean = bank.mean(axis=0, dtype=np.float64)
-    pass_ = ModalityPass(bank, question_mean, total / count, HUB_WEIGHT if hubs else 0.0, identical)
+    means = _question_mean(bank), total / count
+    weight = HUB_WEIGHT if hubs else 0.0
+    try:
+        pass_ = _passed(documents, ModalityPass(bank, *means, weight, identical))
+    except InvalidInputError:
+        # One document, or equal ones, are their own mean, from which they have no direction: nothing is subtracted.
+        pass_ = _passed(documents, ModalityPass(bank, means[0], np.zeros(len(total)), weight, identical))
+    return pass_.fitted(background=hubs)
+
+
+def _question_mean(bank: Vector) -> Floats:
+    """Give the mean of the banked questions; null if one of them is the mean, as a single one is."""
+    mean: Floats = bank.mean(axis=0, dtype=np.float64)
+    return mean if (np.linalg.norm(bank - mean, axis=1) > SMALLEST_STD).all() else np.zeros(len(mean))
+
+
+def _passed(documents: Iterable[Batch], pass_: ModalityPass) -> ModalityPass:
     for ids, vectors in documents:
         pass_.add(ids, vectors)
-    return pass_.fitted(background=hubs)
+    return pass_
 
 
 def hub_scores(similarities: npt.NDArray[np.floating[Any]]) -> Floats:
@@ -178,9 +198,12 @@ class ModalityPass:
         correction = Correction(*self._means, DocumentTable(tuple(self._ids), along, norms, hubs), self._weight)
         count = len(self._ids)
         sums, squares = (self._own.scaled(values, count) for values in (self._sums, self._squares))
-        level = Background.fit(sums, squares, count) if background else None
         best = np.where(np.isfinite(self._best), self._best, np.nan)
-        return Fitted(correction, level, tuple(self._best_ids), best)
+        if not background:
+            return Fitted(correction, None, tuple(self._best_ids), best)
+        means = sums / count
+        stds = np.sqrt(np.maximum(squares / count - means**2, 0.0))
+        return Fitted(correction, Background.fit(sums, squares, count), tuple(self._best_ids), best, means, stds)
 
 
 class _Twice:

@@ -13,7 +13,7 @@ from commonscale.core.correction import Correction
 from commonscale.core.errors import DegenerateStatisticsWarning, FewQuestionsWarning, InvalidInputError
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.fitting import Fitted, fit_modality
-from commonscale.core.methods import CHANCE, CORRECTED, STANDARDIZED, check_method
+from commonscale.core.methods import CENTERED_STANDARDIZED, CHANCE, CORRECTED, STANDARDIZED, check_method
 from commonscale.core.own_documents import others
 from commonscale.core.statistics import STABLE_COUNT, ModalityStatistics
 from commonscale.core.threads import off_thread
@@ -29,10 +29,14 @@ class BestHits:
         ids: the best hit's document id per question, None where the source found nothing.
         cosines: its cosine (C,), or its similarity for methods that correct the cosine; NaN where the source found
             nothing.
+        means: mean of each question's similarities with all documents (C,), for ``"chance"``.
+        stds: their standard deviation (C,).
     """
 
     ids: tuple[str | None, ...]
     cosines: Floats
+    means: Floats | None = None
+    stds: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,7 +137,7 @@ class QuestionBank:
         """Make a bank of what was learned of each modality (see ``fit_modality``)."""
         return cls(
             tuple(questions),
-            {modality: BestHits(one.best_ids, one.best) for modality, one in fitted.items()},
+            {m: BestHits(one.best_ids, one.best, one.means, one.stds) for m, one in fitted.items()},
             method,
             {modality: one.correction for modality, one in fitted.items() if one.correction is not None},
             {modality: one.background for modality, one in fitted.items() if one.background is not None},
@@ -164,8 +168,18 @@ class QuestionBank:
                 )
                 continue
             result[modality] = statistics = ModalityStatistics.fit(cosines)
-            warn_if_unstable(modality, statistics, distinct=min(distinct, statistics.count))
+            self._warn(modality, statistics, min(distinct, statistics.count))
         return result
+
+    def _warn(self, modality: Modality, statistics: ModalityStatistics, distinct: int) -> None:
+        if self.method in (STANDARDIZED, CENTERED_STANDARDIZED):
+            warn_if_unstable(modality, statistics, distinct=distinct)
+        elif distinct < STABLE_COUNT:
+            warn(
+                f"what was learned of modality {modality!r} rests on {distinct} different question"
+                f"{'s' * (distinct != 1)}; give at least {STABLE_COUNT}, better 100",
+                FewQuestionsWarning,
+            )
 
     def _count_distinct(self) -> int:
         """Count different questions, by their vectors where they have one, else by their wording."""
