@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from commonscale.core.calibration import Provenance
+from commonscale.core.changes import Changes
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
 from commonscale.core.pages import PAGE, Page, check_size
 from commonscale.core.question_vectors import question_rows
@@ -30,6 +31,7 @@ class MemoryIndex:
         dimension: length of every vector.
         encoder_fingerprint: whose vectors they are, None if unknown.
         read_only: whether changes are refused.
+        changes: who is told when documents come and go.
     """
 
     def __init__(self, dimension: int, *, encoder_fingerprint: str | None = None) -> None:
@@ -47,6 +49,7 @@ class MemoryIndex:
         self.dimension = dimension
         self.encoder_fingerprint = encoder_fingerprint
         self.read_only = False
+        self.changes = Changes()
         self._documents: dict[str, Document] = {}
         self._shards: dict[Modality, VectorShard] = {}
         self._documents_changed = False
@@ -75,6 +78,13 @@ class MemoryIndex:
             twice = next(key for at, key in enumerate(ids) if key in ids[:at])
             raise InvalidInputError(f"document id {twice!r} comes twice in one add(); give every document its own id")
         rows = document_rows(vectors, self.dimension, ids)
+        with self.changes.turns.turn():
+            memory = self.changes.remember(ids)
+            self._put(copies, rows, encoder_fingerprint)
+            self.changes.added(ids, rows, [document.modality for document in copies], memory)
+
+    def _put(self, copies: Sequence[Document], rows: Vector, encoder_fingerprint: str | None) -> None:
+        ids = [document.id for document in copies]
         with self._lock.writing():
             self._check_encoder(encoder_fingerprint)
             moved = [d.id for d in copies if d.id in self._documents and self._documents[d.id].modality != d.modality]
@@ -96,8 +106,12 @@ class MemoryIndex:
         if isinstance(ids, str):
             raise InvalidInputError(f"delete() takes a list of ids, got the text {ids!r}; give [{ids!r}]")
         wanted = list(ids)
-        with self._lock.writing():
-            return self._remove(wanted)
+        with self.changes.turns.turn():
+            memory = self.changes.remember(wanted)
+            with self._lock.writing():
+                count = self._remove(wanted)
+            self.changes.removed(wanted, memory)
+        return count
 
     def _remove(self, ids: Iterable[str]) -> int:
         gone = {key for key in ids if key in self._documents}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from commonscale.core.changes import Watchable
 from commonscale.core.pages import PAGE, Page
 from commonscale.core.types import Candidates, Modality, Probe, Question, Vector
 
@@ -29,6 +30,11 @@ class IndexSource:
     def __init__(self, index: MemoryIndex, modality: Modality) -> None:
         self.index = index
         self.modality = modality
+
+    @property
+    def changes(self) -> Watchable:
+        """Tells when documents of the modality come and go."""
+        return Watchable(self.index.changes, lambda modality: bool(modality == self.modality))
 
     needs_check: ClassVar[bool] = False
     """Its numbers are cosines of unit vectors by construction, so it is verified on demand only."""

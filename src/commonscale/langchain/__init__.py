@@ -12,6 +12,7 @@ from commonscale.langchain.encoder import LangChainEncoder
 from commonscale.langchain.image_questions import ImageQuestion
 from commonscale.langchain.ingest import add_images, add_texts
 from commonscale.langchain.ingest_shards import add_embedded
+from commonscale.langchain.live_store import LiveVectorStore
 from commonscale.langchain.messages import to_content_blocks
 from commonscale.langchain.retriever import StandardizedMultiModalRetriever
 from commonscale.langchain.retriever_source import RetrieverSource
@@ -23,6 +24,7 @@ __all__ = [
     "CommonscaleEmbeddings",
     "ImageQuestion",
     "LangChainEncoder",
+    "LiveVectorStore",
     "ModalityBalancer",
     "RetrieverSource",
     "SimilarityStandardizer",

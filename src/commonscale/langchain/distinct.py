@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from commonscale.core.around import SiftingSource
+from commonscale.core.changes import Watchable
 from commonscale.core.errors import UnreadableVectorsError
 from commonscale.core.pages import PAGE, Page, picked
 from commonscale.core.scanning import scan
@@ -21,6 +23,12 @@ class DistinctSource(SiftingSource):
     The source is searched deeper until ``k`` ids are found or no document is left, so the chunks of one page
     never starve the others.
     """
+
+    @property
+    def changes(self) -> Watchable | None:
+        """Tells when documents come and go, if the source does; an id of the user's own may stand for several."""
+        told: Watchable | None = getattr(self._source, "changes", None)
+        return None if told is None else replace(told, obstacle="ids are named by id_key=, not by the store")
 
     def sift(self, found: Candidates, k: int) -> Candidates:
         """Keep the best hit of every id."""

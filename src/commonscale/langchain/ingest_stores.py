@@ -19,6 +19,8 @@ from commonscale.core.errors import InvalidInputError, SourceError
 from commonscale.core.faiss_rows import removes_in_order, unchanged
 from commonscale.langchain.documents import IMAGE_PATH_KEY
 from commonscale.langchain.ingest_batch import Batch, Way, prepared, through
+from commonscale.langchain.live_ingest import telling
+from commonscale.langchain.live_store import LiveVectorStore
 
 
 def _add_lists(store: Any, batch: Batch) -> None:
@@ -197,4 +199,6 @@ WAYS: Mapping[str, Way] = MappingProxyType(
 
 def way_of(store: Any) -> Way:
     """Give the way of a store."""
+    if isinstance(store, LiveVectorStore):
+        return telling(store, way_of(store.store))
     return next((WAYS[cls.__name__] for cls in type(store).__mro__ if cls.__name__ in WAYS), Way(_add_by_own_attribute))

@@ -11,12 +11,12 @@ from langchain_core.documents import Document
 
 from commonscale.core.failures import FailurePolicy
 from commonscale.encoders.images import ImageInput
-from commonscale.langchain.calibrated import CalibratedRetriever
 from commonscale.langchain.documents import ranked_documents
 from commonscale.langchain.image_questions import ImageQuestion
+from commonscale.langchain.kept import KeptRetriever
 
 
-class StandardizedMultiModalRetriever(CalibratedRetriever):
+class StandardizedMultiModalRetriever(KeptRetriever):
     """Retrieves text and images in one ranking, each put on a common scale by its modality's statistics.
 
     Give a store per modality, or one mixed store whose documents carry their modality in their metadata:

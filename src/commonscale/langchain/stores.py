@@ -19,6 +19,7 @@ from commonscale.langchain.distinct import DistinctSource
 from commonscale.langchain.elasticsearch_store import open_elasticsearch
 from commonscale.langchain.faiss_store import FaissStoreSource
 from commonscale.langchain.lancedb_store import open_lancedb
+from commonscale.langchain.live_store import LiveVectorStore
 from commonscale.langchain.memory_store import InMemorySource
 from commonscale.langchain.milvus_store import open_milvus
 from commonscale.langchain.opensearch_store import open_opensearch
@@ -85,6 +86,11 @@ def source_of(store: Any, view: View) -> Source:
 
 
 def _adapted(store: Any, view: View) -> Source:
+    if isinstance(store, LiveVectorStore):
+        source: Any = _adapted(store.store, view)
+        source.changes = store.watchable(view)
+        told: Source = source
+        return told
     for cls in type(store).__mro__:
         adapter = STORES.get(cls.__name__)
         if adapter is not None:

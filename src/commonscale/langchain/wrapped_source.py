@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from langchain_core.documents import Document
 
 from commonscale.core.around import SiftingSource
+from commonscale.core.changes import Watchable
 from commonscale.core.errors import UnreadableVectorsError
 from commonscale.core.pages import PAGE, Page, picked
 from commonscale.core.scanning import scan
@@ -38,6 +40,14 @@ class WrappedSource(SiftingSource):
     def score_kind(self) -> Any:
         """What scores are turned into cosines from: a source that does not say gives true cosines."""
         return getattr(self._source, "score_kind", "cosine")
+
+    @property
+    def changes(self) -> Watchable | None:
+        """Tells when documents come and go, if the source does."""
+        told: Watchable | None = getattr(self._source, "changes", None)
+        if told is None or not (self._tests or self.view.id_key):
+            return told
+        return replace(told, obstacle="the retriever has filters or id_key=, so that not all documents count alike")
 
     def sift(self, found: Candidates, k: int) -> Candidates:
         """Name and filter the documents."""

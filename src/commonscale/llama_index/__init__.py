@@ -12,6 +12,7 @@ from commonscale.llama_index.balancer import ModalityBalancer
 from commonscale.llama_index.embedding import CommonscaleEmbedding
 from commonscale.llama_index.ingest import add_images, add_texts
 from commonscale.llama_index.ingest_shards import add_embedded
+from commonscale.llama_index.live_store import LiveVectorStore
 from commonscale.llama_index.retriever import StandardizedMultiModalRetriever
 from commonscale.llama_index.retriever_source import RetrieverSource
 from commonscale.llama_index.standardizer import SimilarityStandardizer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CommonscaleEmbedding",
+    "LiveVectorStore",
     "LlamaIndexEncoder",
     "ModalityBalancer",
     "RetrieverSource",

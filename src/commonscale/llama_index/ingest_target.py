@@ -12,6 +12,7 @@ from commonscale.core.errors import InvalidInputError, SourceUnavailableError
 from commonscale.core.passing import is_passing
 from commonscale.llama_index.catalog import MappedNodes
 from commonscale.llama_index.ingest_stores import Labels, Way, add_rows, way_of
+from commonscale.llama_index.live_store import LiveVectorStore
 from commonscale.llama_index.sources import ScoreKindName, StoreRequest
 from commonscale.llama_index.stores import open_source
 
@@ -44,7 +45,8 @@ class Target:
             if docstore is not None:
                 raise InvalidInputError("the index has a docstore of its own; leave docstore= out")
             self._docstore, store = store.docstore, store.vector_store
-        self.store = store
+        self._live = store if isinstance(store, LiveVectorStore) else None
+        self.store = store = store if self._live is None else self._live.store
         self.name = type(store).__name__
         self.way: Way = way_of(store)
         if self._docstore is None and getattr(store, "stores_text", True) is False:
@@ -81,6 +83,15 @@ class Target:
 
     def write(self, nodes: list[BaseNode], labels: Labels) -> None:
         """Put nodes in, their docstore first, so that no vector is ever found whose node is missing."""
+        if self._live is None:
+            self._write(nodes, labels)
+            return
+        with self._live.changes.turns.turn():
+            memory = self._live.changes.remember([node.node_id for node in nodes])
+            self._write(nodes, labels)
+            self._live.told(nodes, memory)
+
+    def _write(self, nodes: list[BaseNode], labels: Labels) -> None:
         if self._docstore is not None:
             bare = [node.model_copy(update={"embedding": None}) for node in nodes]
             self._docstore.add_documents(bare, allow_update=True)

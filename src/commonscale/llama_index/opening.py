@@ -8,6 +8,7 @@ from llama_index.core.indices import MultiModalVectorStoreIndex, VectorStoreInde
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.llama_index.catalog import DocstoreNodes
+from commonscale.llama_index.live_store import LiveVectorStore
 
 
 def settings_of(index: VectorStoreIndex, given: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +53,8 @@ def _refuse_shared_rows(index: MultiModalVectorStoreIndex, given: dict[str, Any]
     Both stores number their rows from 0, and ``MultiModalVectorStoreIndex`` keeps one table of them: row 0 of
     the images overwrites row 0 of the texts.
     """
-    stores = (index.vector_store, index.image_vector_store)
+    given_stores = (index.vector_store, index.image_vector_store)
+    stores = [store.store if isinstance(store, LiveVectorStore) else store for store in given_stores]
     numbered = all(any(cls.__name__ == "FaissVectorStore" for cls in type(store).__mro__) for store in stores)
     if numbered and not {"text_nodes", "image_nodes"} <= given.keys():
         raise InvalidInputError(

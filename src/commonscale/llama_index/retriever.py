@@ -17,8 +17,8 @@ from commonscale.core.failures import FailurePolicy
 from commonscale.core.types import IMAGE, TEXT, Modality
 from commonscale.llama_index.arguments import check_calibration, check_numbers
 from commonscale.llama_index.assembly import EmbedModel, Stores, as_embedding, assemble
-from commonscale.llama_index.calibrated import CalibratedRetriever
 from commonscale.llama_index.catalog import NodeCatalog, NodeMap
+from commonscale.llama_index.kept import KeptRetriever
 from commonscale.llama_index.modality import DEFAULT_MODALITY_KEY
 from commonscale.llama_index.opening import settings_of
 from commonscale.llama_index.questions import bundle_mark
@@ -26,7 +26,7 @@ from commonscale.llama_index.results import scored_nodes
 from commonscale.llama_index.sources import ScoreKindName
 
 
-class StandardizedMultiModalRetriever(CalibratedRetriever):
+class StandardizedMultiModalRetriever(KeptRetriever):
     """Ranks texts and images together, on a scale learned from unlabeled questions.
 
     Each store is searched for ``similarity_top_k`` hits with the question's embedding; scores become true

@@ -11,6 +11,7 @@ from llama_index.core.schema import BaseNode, ImageNode, TextNode
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from commonscale.core.calibration import Provenance
+from commonscale.core.changes import Watchable
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.pages import PAGE, Page
@@ -121,6 +122,11 @@ class EmbeddedSource:
     def probe(self, questions: Sequence[Question], k: int) -> list[Probe]:
         """Show the cosines beside the stored vectors, for verifying on demand."""
         return self._source.probe(questions, k)
+
+    @property
+    def changes(self) -> Watchable:
+        """Tells when documents of the modality come and go."""
+        return self._source.changes
 
     def scan(self, size: int = PAGE) -> Iterator[Page]:
         """Yield the ids and unit vectors of all documents of the modality, ``size`` at a time."""

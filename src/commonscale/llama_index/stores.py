@@ -16,6 +16,7 @@ from commonscale.llama_index.core_source import CoreSource
 from commonscale.llama_index.elasticsearch_store import open_elasticsearch
 from commonscale.llama_index.faiss_store import FaissMapSource, FaissSource
 from commonscale.llama_index.lancedb_store import open_lancedb
+from commonscale.llama_index.live_store import LiveVectorStore
 from commonscale.llama_index.milvus_store import open_milvus
 from commonscale.llama_index.opensearch_store import open_opensearch
 from commonscale.llama_index.postgres_store import open_postgres
@@ -63,6 +64,11 @@ def open_source(store: Any, request: StoreRequest) -> NodeSource:
         UnknownScoreKindError: if the store is not known and ``request.score_kind`` is None.
         InvalidInputError: if it is no vector store at all, or needs something that was not given.
     """
+    if isinstance(store, LiveVectorStore):
+        source: Any = open_source(store.store, store.asked(request))
+        source.changes = store.watchable(source, request)
+        opened: NodeSource = source
+        return opened
     for cls in type(store).__mro__:
         if opener := STORES.get(cls.__name__):
             return opener(store, request)

@@ -1,0 +1,97 @@
+"""A LangChain retriever whose calibration stays up to date."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from commonscale.core.kept import Kept
+from commonscale.core.living import LivingCalibration
+from commonscale.core.methods import DEFAULT
+from commonscale.core.threads import off_thread
+from commonscale.encoders.images import ImageInput
+from commonscale.langchain.calibrated import CalibratedRetriever
+
+
+class KeptRetriever(CalibratedRetriever):
+    """A retriever that can follow what comes into its stores and what goes."""
+
+    _kept: Kept | None = PrivateAttr(default=None)
+
+    def keep_calibrated(
+        self,
+        questions: Sequence[str] = (),
+        show_progress: bool = False,
+        *,
+        images: Sequence[ImageInput] = (),
+        method: str = DEFAULT,
+        **settings: Any,
+    ) -> LivingCalibration:
+        """Learn the common scale as ``calibrate`` does, and keep it what a fresh calibration would be.
+
+        From then on every document that is added to the stores, or deleted from them, updates the scale: through
+        ``LiveVectorStore``, which the retriever has in place of the store; through ``add_texts``, ``add_images`` and
+        ``add_embedded``; and in a ``FaissIndex``. Assigning another calibration, or calling ``calibrate``, ends it.
+
+        Args:
+            questions: as for ``calibrate``.
+            show_progress: as for ``calibrate``.
+            images: as for ``calibrate``.
+            method: as for ``calibrate``.
+            **settings: see ``LivingCalibration.fit``: ``capacity``, ``keep_vectors``, ``join_every``, ...
+
+        Returns:
+            The living calibration: it can take in questions (``join``), be saved, and be told of other changes.
+
+        Raises:
+            InvalidInputError: if there are no questions or no documents, or no store tells of its changes.
+            SourceError: if a store fails.
+
+        Warns:
+            StaleCalibrationWarning: if only some stores tell of their changes.
+        """
+        asked, search = self._asked(questions, images, show_progress)
+        return self.follow(_living(asked, search, method, settings))
+
+    async def akeep_calibrated(
+        self,
+        questions: Sequence[str] = (),
+        show_progress: bool = False,
+        *,
+        images: Sequence[ImageInput] = (),
+        method: str = DEFAULT,
+        **settings: Any,
+    ) -> LivingCalibration:
+        """As ``keep_calibrated``, off the event loop."""
+        asked, search = await asyncio.to_thread(self._asked, questions, images, show_progress)
+        living = await off_thread(_living, asked, search, method, settings)
+        return await asyncio.to_thread(self.follow, living)
+
+    def follow(self, living: LivingCalibration) -> LivingCalibration:
+        """Follow a living calibration, such as one that was loaded; see ``keep_calibrated``.
+
+        Args:
+            living: the calibration.
+
+        Raises:
+            InvalidInputError: if no store tells of its changes.
+            CalibrationMismatchError: if it is for other models.
+        """
+        if self._kept is not None:
+            self._kept.end()
+        self._kept = Kept(living, self)
+        return living
+
+
+def _living(asked: Sequence[Any], search: Any, method: str, settings: dict[str, Any]) -> LivingCalibration:
+    return LivingCalibration.fit(
+        asked,
+        search.sources,
+        method=method,
+        provenance=search.provenance,
+        failures=search.failures,
+        **settings,
+    )
