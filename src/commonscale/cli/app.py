@@ -235,6 +235,77 @@ def evaluate(
         say(f"Wrote {intervals}.")
 
 
+@app.command("reproduce", short_help="Run the papers' experiments on their data.")
+@command
+def reproduce(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="mmqa, webqa or mixbench.")],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", file_okay=False, help="The published files.")],
+    encoder: Annotated[str, typer.Option("--encoder", metavar="NAME_OR_PATH", help="Hub id or folder of the encoder.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Where vectors, numbers and the report go.")
+    ] = Path("commonscale-reproduction"),
+    device: Device = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, metavar="N", help="Items per forward pass.")] = None,
+    pool: Annotated[
+        str, typer.Option(metavar="POOL", help="full, as in the paper; or context: documents shown beside a question.")
+    ] = "full",
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Most questions of each kind, to try it out.")
+    ] = None,
+    documents: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Most documents of each kind beside the relevant ones.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="MultiModalQA's pictures, if not beside its files.")
+    ] = None,
+) -> None:
+    """Run the papers' experiments: Tables 3 to 6 and Figures 4, 5, 6 and 14 with the published numbers beside yours.
+
+    DIR holds the files as they are published; where one is missing, the message says which, and where to get it.
+    Writes report.html, report.json, PNG figures, and the benchmark as .npz for the evaluate command. All runs that
+    go to one --out share a report.
+
+    Run it again at any time, also after a crash: what is embedded and scored is kept.
+    """
+    from commonscale.cli.reproduce_command import Settings, run
+    from commonscale.reproduction import Sizes
+
+    sizes = Sizes(pool, limit, documents)  # type: ignore[arg-type]
+    run(dataset, data, out, encoder, sizes, Settings(device, batch_size, pictures))
+
+
+@app.command("diagnose", short_help="Show the gap, and what a common scale does about it.")
+@command
+def diagnose(
+    targets: Annotated[list[Path], typer.Argument(metavar="DIR|FILE.npz...", exists=True)],
+    questions: Annotated[
+        Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Questions, as for calibrate.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Where data, figures and the page go.")
+    ] = Path("commonscale-diagnosis"),
+    k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="How many first hits to look at.")] = 10,
+    documents: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Most documents to take distributions from.")
+    ] = 50_000,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of every sample.")] = 0,
+    encoder: Encoder = None,
+    device: Device = None,
+) -> None:
+    """Show the gap between texts and images, what a common scale changes, and how many questions it needs.
+
+    Takes benchmarks (as evaluate does), and indexes or what the embed command wrote; these hold no questions, so give
+    some as users ask them with --questions. Nothing that is diagnosed is changed.
+
+    Prints the distances of texts, images and questions, the shape of their scores, what fills the first hits, and in
+    words whether standardizing helps: with labels by how much on held-out questions, without what can be said. Writes
+    diagnosis.json, report.html and PNG figures; docs/diagnostics.md explains them.
+    """
+    from commonscale.cli.diagnose_command import Settings, diagnose_all
+
+    diagnose_all(targets, questions, out, Settings(k, documents, seed), encoder, device)
+
+
 @app.command("demo", short_help="Index, calibrate and search a drawn world.")
 @command
 def demo(
