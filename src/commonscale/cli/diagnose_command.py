@@ -64,8 +64,8 @@ def diagnose_all(
     chosen = list(dict.fromkeys(targets))
     if questions is None and (folders := [target for target in chosen if target.is_dir()]):
         raise InvalidInputError(
-            f"{folders[0]}: an index holds documents, but no questions; give questions as users ask them, one per line, "
-            f"with --questions FILE (at least 50, better 100 or more; no answers are needed)"
+            f"{folders[0]}: an index holds documents, but no questions; give questions as users ask them, one per "
+            f"line, with --questions FILE (at least 50, better 100 or more; no answers are needed)"
         )
     texts = read_questions(questions) if questions is not None else []
     found = []

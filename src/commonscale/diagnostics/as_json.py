@@ -80,8 +80,8 @@ def _gains(gains: Mapping[str, Mapping[str, Gain]]) -> dict[str, Any]:
                 "value": gain.value,
                 "before": gain.before,
                 "difference": gain.difference.value,
-                "low": gain.difference.low,
-                "high": gain.difference.high,
+                "low": None if gain.difference.few else gain.difference.low,
+                "high": None if gain.difference.few else gain.difference.high,
                 "questions": gain.questions,
             }
             for metric, gain in by_metric.items()

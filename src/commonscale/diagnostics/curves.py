@@ -41,9 +41,12 @@ def measure_curves(material: Material, plan: Split, methods: Sequence[str], k: i
         k: how many first hits to look at.
 
     Returns:
-        Curves by method; a method that the bank is too small for has none.
+        Curves by method; a method that the bank is too small for has none, and there are none with one
+        modality only, where nothing has to be compared.
     """
-    curves = {}
+    curves: dict[str, LearningCurve] = {}
+    if len(material.modalities) < 2:
+        return curves
     if STANDARDIZED in methods and len(material.bank) >= LEAST and plan.halves is not None:
         sizes = [size for size in SIZES if size <= FARTHEST]
         curves[STANDARDIZED] = build_curve(material.modalities, sizes, _standardized(material, plan, k))

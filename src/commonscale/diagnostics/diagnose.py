@@ -130,7 +130,7 @@ class _Work:
         )
         if material.benchmark is not None:
             self.values[method] = measure_values(material.benchmark, rankings)
-            self.gains[method] = compare(self.values[COSINE], self.values[method], material.seed)
+            self.gains[method] = compare(self.values[COSINE], self.values[method])
 
     def _shape(self, scale: Calibration, modality: Modality) -> ScoreShape:
         entry = scale.modalities[modality]
@@ -189,7 +189,7 @@ class _Work:
     def _versus(self) -> dict[str, dict[str, Gain]] | None:
         if STANDARDIZED not in self.values or CHANCE not in self.values:
             return None
-        return compare(self.values[STANDARDIZED], self.values[CHANCE], self.material.seed)
+        return compare(self.values[STANDARDIZED], self.values[CHANCE])
 
     def _ceilings(self) -> dict[Modality, float] | None:
         if self.material.benchmark is None:

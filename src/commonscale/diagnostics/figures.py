@@ -192,7 +192,8 @@ def interval_figure(
         for name, estimate in estimates.items():
             place += 1.0
             ticks.append((place, name))
-            axes.plot([estimate.low, estimate.high], [place, place], color=hue[group], linewidth=2.2)
+            if not estimate.few:
+                axes.plot([estimate.low, estimate.high], [place, place], color=hue[group], linewidth=2.2)
             axes.plot([estimate.value], [place], color=hue[group], marker=shape, markersize=7)
         place += 1.15
     axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from commonscale.core.types import Floats, Modality, Ranking
-from commonscale.diagnostics.intervals import Estimate, mean_interval
+from commonscale.diagnostics.intervals import Estimate, mean_intervals
 from commonscale.evaluation.benchmark import Benchmark
 from commonscale.evaluation.evaluate import evaluate_questions
 
@@ -52,26 +52,28 @@ def measure_values(benchmark: Benchmark, rankings: Sequence[Ranking]) -> dict[st
     scored = evaluate_questions(benchmark, rankings)
     by_group = {modality: {name: entry.values[name] for name in METRICS} for modality, entry in scored.items()}
     together = {name: np.concatenate([values[name] for values in by_group.values()]) for name in METRICS}
-    return by_group | ({ALL: together} if len(by_group) > 1 else {})
+    return ({ALL: together} if len(by_group) > 1 else {}) | by_group
 
 
 def compare(
-    before: Mapping[str, Mapping[str, Floats]], after: Mapping[str, Mapping[str, Floats]], seed: int
+    before: Mapping[str, Mapping[str, Floats]], after: Mapping[str, Mapping[str, Floats]]
 ) -> dict[str, dict[str, Gain]]:
     """Compare a method with another one, question by question.
 
     Args:
         before: what ``measure_values`` gave for the other one, such as raw cosine.
         after: what it gave for the method.
-        seed: of the bootstrap.
 
     Returns:
         ``{group: {metric: gain}}``.
     """
-    return {
-        group: {name: _gain(before[group][name], values[name], seed) for name in METRICS}
-        for group, values in after.items()
-    }
+    gains: dict[str, dict[str, Gain]] = {}
+    for group, values in after.items():
+        old, new = (np.stack([by_metric[name] for name in METRICS], axis=1) for by_metric in (before[group], values))
+        estimates = mean_intervals(new - old)
+        rows = zip(METRICS, new.mean(axis=0).tolist(), old.mean(axis=0).tolist(), estimates, strict=True)
+        gains[group] = {name: Gain(value, was, estimate, len(new)) for name, value, was, estimate in rows}
+    return gains
 
 
 def rows_by_kind(benchmark: Benchmark) -> dict[Modality, list[int]]:
@@ -79,7 +81,3 @@ def rows_by_kind(benchmark: Benchmark) -> dict[Modality, list[int]]:
     pairs = benchmark.relevant
     found = {m: np.unique(pairs.questions[pairs.modalities == m]).tolist() for m in benchmark.documents}
     return {modality: rows for modality, rows in found.items() if rows}
-
-
-def _gain(before: Floats, after: Floats, seed: int) -> Gain:
-    return Gain(float(after.mean()), float(before.mean()), mean_interval(after - before, seed=seed), len(after))

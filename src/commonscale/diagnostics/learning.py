@@ -23,6 +23,9 @@ modality."""
 LEVEL = 1.15
 """A curve has levelled off where it is no higher than this many times its last value."""
 
+LONG = 100
+"""Whether a curve has levelled off can only be told if it reaches this many questions."""
+
 DRAWS = 200
 """Banks drawn of each size."""
 
@@ -178,9 +181,9 @@ def _enough(sizes: Sequence[int], moved: Sequence[float], levels_off: bool) -> t
     within = _first_within(sizes, moved, LIMIT)
     if within is not None or not levels_off or not sizes:
         return within, False
-    settled = _first_within(sizes, moved, LEVEL * moved[-1])
-    # Only with larger sizes to compare with: the last one is always level with itself.
-    return (settled, True) if settled != sizes[-1] else (None, False)
+    settled = _first_within(sizes, moved, LEVEL * moved[-1]) or sizes[-1]
+    # Only with much larger sizes to compare with: the last one is always level with itself.
+    return (settled, True) if sizes[-1] >= LONG and settled <= sizes[-1] / 2 else (None, False)
 
 
 def _first_within(sizes: Sequence[int], moved: Sequence[float], limit: float) -> int | None:

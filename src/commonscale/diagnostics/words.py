@@ -9,7 +9,7 @@ from commonscale.core.types import Modality
 from commonscale.diagnostics.diagnosis import Diagnosis
 from commonscale.diagnostics.gains import ALL, Gain
 from commonscale.diagnostics.intervals import Estimate
-from commonscale.diagnostics.learning import LIMIT, LearningCurve
+from commonscale.diagnostics.learning import LIMIT, LONG, LearningCurve
 
 STRONG = 1.0
 """A gap of this many standard deviations between average best cosines is called wide."""
@@ -43,6 +43,8 @@ def count(number: int, noun: str) -> str:
 
 def signed(estimate: Estimate) -> str:
     """Write a difference with its interval."""
+    if estimate.few:
+        return f"{estimate.value:+.3f}, too few for an interval"
     return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
 
 
@@ -58,7 +60,10 @@ def verdict(diagnosis: Diagnosis) -> list[str]:
     if len(diagnosis.modalities) < 2:
         only = plural(diagnosis.loud)
         return [f"All documents are {only}: there is no second scale, so nothing to standardize."]
-    return [*_gap(diagnosis), *_help(diagnosis), *_enough(diagnosis)]
+    alone = []
+    if diagnosis.held_out == "none":
+        alone = ["There is only one question, or copies of one: nothing here says what holds for others."]
+    return [*alone, *_gap(diagnosis), *_help(diagnosis), *_enough(diagnosis)]
 
 
 def separation(diagnosis: Diagnosis, quiet: Modality) -> float:
@@ -86,12 +91,14 @@ def _gap(diagnosis: Diagnosis) -> list[str]:
     for quiet in diagnosis.quiet:
         apart = separation(diagnosis, quiet)
         width = "wide" if apart >= STRONG else "moderate" if apart >= SLIGHT else "slight"
+        begin = f"The gap is {width}: a question's" if diagnosis.held_out != "none" else "The question's"
+        average = " on average" if diagnosis.held_out != "none" else ""
         high, low = diagnosis.best[loud].mean, diagnosis.best[quiet].mean
         by = f", {apart:.1f} standard deviations less" if 0 < apart < 1000 else ""
         shares = diagnosis.methods[COSINE].shares[ALL]
         of_all = diagnosis.documents[quiet] / sum(diagnosis.documents.values())
         said.append(
-            f"The gap is {width}: a question's best cosine is {high:.3f} on average among {plural(loud)} and {low:.3f} "
+            f"{begin} best cosine is {high:.3f}{average} among {plural(loud)} and {low:.3f} "
             f"among {plural(quiet)}{by}. Of the documents {of_all:.0%} are {plural(quiet)}; of the first {diagnosis.k} "
             f"hits by raw cosine {shares.hits[quiet]:.0%}, and {shares.any[quiet]:.0%} of the questions have any."
         )
@@ -100,7 +107,7 @@ def _gap(diagnosis: Diagnosis) -> list[str]:
 
 def _help(diagnosis: Diagnosis) -> list[str]:
     said = [_helped(diagnosis, method) for method in diagnosis.methods if method != COSINE]
-    said += [f"Not used: {method}. {reason[0].upper()}{reason[1:]}." for method, reason in diagnosis.skipped.items()]
+    said += [f"{_begin(method)} cannot be used here: {reason}." for method, reason in diagnosis.skipped.items()]
     if diagnosis.versus is not None:
         mrr = {group: gains["mrr@20"].difference for group, gains in diagnosis.versus.items()}
         by_group = "; ".join(f"{signed(one)} for {group_name(group)}" for group, one in mrr.items())
@@ -108,7 +115,7 @@ def _help(diagnosis: Diagnosis) -> list[str]:
     if diagnosis.gains is not None and diagnosis.wanted is not None and len(diagnosis.wanted) < 2:
         kind = plural(next(iter(diagnosis.wanted)))
         said.append(f"All questions with labels ask for {kind}: what others lose by it, these labels cannot tell.")
-    if diagnosis.gains is None:
+    if diagnosis.gains is None and diagnosis.held_out != "none":
         said.append(_unknown(diagnosis))
     return said
 
@@ -128,8 +135,8 @@ def _helped(diagnosis: Diagnosis, method: str) -> str:
 def _effect(gains: Mapping[str, Mapping[str, Gain]], main: str) -> str:
     whole = gains[main]["mrr@20"].difference
     parts = {group_name(group): gain["mrr@20"].difference for group, gain in gains.items() if group != main}
-    losing = " and ".join(group for group, difference in parts.items() if difference.high < 0)
-    winning = " and ".join(group for group, difference in parts.items() if difference.low > 0)
+    losing = " and ".join(group for group, difference in parts.items() if difference.sure and difference.value < 0)
+    winning = " and ".join(group for group, difference in parts.items() if difference.sure and difference.value > 0)
     if not whole.sure:
         mixed = f" on the whole: it helps {winning}, at a cost to {losing}" if losing and winning else ""
         return f"makes no sure difference{mixed}"
@@ -176,7 +183,7 @@ def _unknown(diagnosis: Diagnosis) -> str:
         expected = "By raw cosine one modality is preferred, and a common scale lessens that."
     return (
         f"{expected} Whether the hits that come up are the right ones cannot be told without labels: for that, label "
-        f"some dozen questions of each kind and diagnose them as a benchmark."
+        f"some dozen questions of each kind and diagnose them as a benchmark (see docs/benchmark-format.md)."
     )
 
 
@@ -195,10 +202,10 @@ def _settled(diagnosis: Diagnosis, method: str, curve: LearningCurve) -> str:
     name = _begin(method)
     have = f"the bank has {diagnosis.banked:,}"
     if curve.enough is None:
+        told = "how many questions are enough cannot be told" if curve.sizes[-1] < LONG else "more questions are needed"
         return (
-            f"{name}: not even {curve.sizes[-1]:,} questions are enough. Another bank of that size still gives "
-            f"{curve.moved[-1]:.1%} of the first {diagnosis.k} hits to another modality, where {LIMIT:.0%} is taken "
-            f"for enough; {have}."
+            f"{name}: {told}. Another bank of {curve.sizes[-1]:,} still gives {curve.moved[-1]:.1%} of the first "
+            f"{diagnosis.k} hits to another modality, where {LIMIT:.0%} is taken for enough; {have}."
         )
     at = curve.sizes.index(curve.enough)
     worst = max(curve.wobble, key=lambda modality: curve.wobble[modality][at].score)
