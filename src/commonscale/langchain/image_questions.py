@@ -52,7 +52,7 @@ class ImageQuestion(str):
             ImageError: if there is nothing to read.
         """
         if isinstance(picture, ImageQuestion):
-            picture = picture.picture
+            picture, words = picture.picture, words or picture.words
         held = picture_text(picture)
         question = super().__new__(cls, _shown(held))
         question.picture = held
