@@ -52,7 +52,8 @@ class ImageQuestion(str):
             ImageError: if there is nothing to read.
         """
         if isinstance(picture, ImageQuestion):
-            picture, words = picture.picture, words or picture.words
+            words = words or picture.words
+            picture = picture.picture
         held = picture_text(picture)
         question = super().__new__(cls, _shown(held))
         question.picture = held

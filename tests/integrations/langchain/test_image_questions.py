@@ -359,7 +359,7 @@ def test_words_beside_a_picture_serve_retrievers_that_search_by_words(pictures: 
         embeddings=pictures.encoder,
         k=8,
     )
-    asked = [ImageQuestion(path, words=f"passage {n}") for n, path in enumerate(pictures.asked[:30])]
+    asked = [ImageQuestion(path, words=f"passage {n} " * (1 + n % 3)) for n, path in enumerate(pictures.asked[:30])]
     retriever.calibrate_images(asked, method="standardized")
     assert "t7" in [d.id for d in retriever.invoke(ImageQuestion(pictures.stranger, words="passage 7"))]
     with pytest.raises(InvalidInputError, match="has no words"):
