@@ -3,9 +3,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
+
 from commonscale import SCORE_KINDS
 from commonscale.core import errors
 from commonscale.encoders import FAMILIES
+from commonscale.evaluation import METHODS, Benchmark
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,6 +29,25 @@ def test_the_table_of_encoder_families_is_complete_and_true() -> None:
         examples, extra = shown[family.name]
         assert set(family.examples) <= examples, family.name
         assert extra == ("" if family.extra == "encoders" else f"extra `{family.extra}`"), family.name
+
+
+def test_the_table_of_methods_side_by_side_is_complete_and_true() -> None:
+    text, _, _ = (ROOT / "docs/evaluation.md").read_text("utf-8").partition("## What the peers do")
+    described = re.findall(r"^\| `([\w+-]+)` \| .+? \| (.*?) ?\| (yes|no)? ?\|$", text, re.M)
+    assert [name for name, *_ in described] == list(METHODS)
+    needs = {"": True, "bank": False, "labeled pairs": False}
+    without = Benchmark.from_arrays(
+        {
+            **{name: np.eye(2) for name in ("questions", "texts", "images")},
+            "calibration_questions": np.empty((0, 2)),
+            "relevant_question": np.arange(2),
+            "relevant_modality": np.array(["text", "image"]),
+            "relevant_index": np.arange(2),
+        }
+    )
+    assert {name: needs[need] for name, need, _ in described} == {
+        name: method.applies(without) for name, method in METHODS.items()
+    }
 
 
 def test_errors_named_in_the_documents_exist() -> None:
