@@ -28,9 +28,8 @@ from commonscale.core.errors import (
 )
 from commonscale.core.methods import DEFAULT
 from commonscale.core.rescoring import rescored
+from naive_methods import METHODS, naive, unit
 from sources import ArraySource
-
-METHODS = ["centered", "centered+standardized", "chance"]
 
 
 class Readable(ArraySource):
@@ -48,10 +47,6 @@ class Giving(Readable):
         return self.vectors[[self.ids.index(key) for key in ids]]
 
 
-def unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-
-
 def world(seed: int, texts: int = 60, images: int = 40, bank: int = 25, dimension: int = 8) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     cone = 2.0 * rng.standard_normal(dimension)
@@ -67,27 +62,6 @@ def searching(data: dict[str, np.ndarray], kind: type[ArraySource] = Readable) -
 
 def questions(rows: np.ndarray) -> list[Question]:
     return [Question(f"question {i}", row) for i, row in enumerate(rows)]
-
-
-def naive(data: dict[str, np.ndarray], method: str) -> dict[str, np.ndarray]:
-    """Scores (asked, n) of all pairs by modality, from the definitions."""
-    mu_q = data["bank"].astype(float).mean(axis=0)
-    bank, asked = (unit(data[k].astype(float) - mu_q) for k in ("bank", "asked"))
-    scores = {}
-    for m in ("text", "image"):
-        documents = unit(data[m].astype(float) - data[m].astype(float).mean(axis=0))
-        of_bank, found = bank @ documents.T, asked @ documents.T
-        if method == "chance":
-            hubs = np.array([np.sort(column)[-10:].mean() for column in of_bank.T])
-            of_bank, found = of_bank - 0.5 * hubs, found - 0.5 * hubs
-            deviation = np.mean([line.std() for line in of_bank])
-            level = of_bank.mean() + deviation * NormalDist().inv_cdf(1 - 1e-5 / len(documents))
-            found = (found - level) / np.sqrt(deviation)
-        elif method == "centered+standardized":
-            best = of_bank.max(axis=1)
-            found = (found - best.mean()) / best.std()
-        scores[m] = found
-    return scores
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -20,6 +20,7 @@ from commonscale.core.errors import (
     UnreadableVectorsError,
 )
 from commonscale.core.failures import FailurePolicy, check_policy
+from commonscale.core.keys import Stratum, keyed
 from commonscale.core.merging import rank_all
 from commonscale.core.methods import DEFAULT, STANDARDIZED
 from commonscale.core.own_documents import IDENTICAL, check_identical
@@ -50,6 +51,7 @@ class JointSearch:
         provenance: where each modality's cosines come from, as far as it is known.
         failures: what to do about sources that fail.
         prior: what is known of the modality that a question wants, from its wording; None for nothing.
+        stratum: which stratum questions belong to that do not say so themselves.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class JointSearch:
         failures: FailurePolicy | None = None,
         check: bool | FirstUse = True,
         prior: Prior | None = None,
+        stratum: Stratum = None,
     ) -> None:
         """Set up the search.
 
@@ -73,6 +76,8 @@ class JointSearch:
             check: whether each source that can be verified is, quickly, before it is first searched (see
                 ``StoreCheckError``); or what remembers the checks of other searches over the same sources.
             prior: added to the scores of a modality, question by question (see ``commonscale.priors``).
+            stratum: a key, or a function that gives one, for questions without a ``Question.stratum``: which of the
+                calibration's strata they belong to.
 
         Raises:
             InvalidInputError: if there is no source, or ``failures`` is no policy.
@@ -87,6 +92,7 @@ class JointSearch:
         self.failures = check_policy(failures)
         self._first_use = check if isinstance(check, FirstUse) else FirstUse(enabled=check)
         self.prior = prior
+        self.stratum = stratum
         self._calibration: Calibration | None = None
         self.calibration = calibration
 
@@ -114,6 +120,7 @@ class JointSearch:
             failures=self.failures,
             check=self._first_use,
             prior=self.prior,
+            stratum=self.stratum,
         )
 
     def calibrate(
@@ -139,7 +146,7 @@ class JointSearch:
             SourceError: if a source fails or breaks its contract, whatever ``failures`` says; the calibration in
                 use then stays.
         """
-        words, pictures = _by_kind(questions)
+        words, pictures = _by_kind(keyed(questions, self.stratum))
         limits = None, check_identical(identical)
         scales = [
             self._fit(asked, method, limit) if asked else None
@@ -152,7 +159,7 @@ class JointSearch:
         self, questions: Sequence[Question], *, method: str = DEFAULT, identical: float | None = IDENTICAL
     ) -> Calibration:
         """As ``calibrate``, with the sources searched concurrently and off the event loop."""
-        words, pictures = _by_kind(questions)
+        words, pictures = _by_kind(keyed(questions, self.stratum))
         limits = None, check_identical(identical)
         scales = [
             await self._afit(asked, method, limit) if asked else None
@@ -357,7 +364,7 @@ class JointSearch:
             )
         if scale is None:
             return quotas, [None] * len(questions)
-        scales = [scale.for_question(question) for question in questions]
+        scales = [scale.for_question(question) for question in keyed(questions, self.stratum)]
         for question, chosen in zip(questions, scales, strict=True):
             _check_dimensions(question, chosen, self.sources)
         return quotas, list(scales)

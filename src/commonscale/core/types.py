@@ -104,6 +104,7 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
 class Prior(Protocol):
     """What is known of the modality that a question wants, before anything is searched."""
 

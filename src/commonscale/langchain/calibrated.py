@@ -10,6 +10,7 @@ from typing import Any
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import CalibrationMismatchError
 from commonscale.core.extras import require
+from commonscale.core.keys import with_strata
 from commonscale.core.methods import DEFAULT
 from commonscale.core.own_documents import IDENTICAL
 from commonscale.core.search import JointSearch
@@ -32,6 +33,7 @@ class CalibratedRetriever(ConnectedRetriever):
         images: Sequence[ImageInput] = (),
         method: str = DEFAULT,
         identical: float | None = IDENTICAL,
+        strata: Sequence[str | None] | None = None,
     ) -> Calibration:
         """Fit the common scale on unlabeled questions and use it from now on.
 
@@ -45,6 +47,8 @@ class CalibratedRetriever(ConnectedRetriever):
             method: see ``JointSearch.calibrate``.
             identical: a document of a higher cosine with an image is taken for that image itself, which is stored,
                 and left out of what is learned; None for none.
+            strata: a key for each question (a tenant, a language, a type of question), None for none: each gets a scale
+                of its own, shrunken to that of all the more, the fewer its questions (see ``stratum``).
 
         Returns:
             The calibration; ``save`` it to use it again.
@@ -55,7 +59,7 @@ class CalibratedRetriever(ConnectedRetriever):
             MissingExtraError: if a progress bar is wanted and tqdm is missing.
         """
         embedded, search = self._asked(questions, images, show_progress)
-        calibration = search.calibrate(embedded, method=method, identical=identical)
+        calibration = search.calibrate(with_strata(embedded, strata), method=method, identical=identical)
         self.calibration = calibration
         return calibration
 
@@ -67,13 +71,14 @@ class CalibratedRetriever(ConnectedRetriever):
         images: Sequence[ImageInput] = (),
         method: str = DEFAULT,
         identical: float | None = IDENTICAL,
+        strata: Sequence[str | None] | None = None,
     ) -> Calibration:
         """As ``calibrate``, off the event loop: by the stores' asynchronous searches where they have them.
 
         Questions are embedded in a thread: most models that run here block the loop in their asynchronous methods too.
         """
         embedded, search = await asyncio.to_thread(self._asked, questions, images, show_progress)
-        calibration = await search.acalibrate(embedded, method=method, identical=identical)
+        calibration = await search.acalibrate(with_strata(embedded, strata), method=method, identical=identical)
         await asyncio.to_thread(setattr, self, "calibration", calibration)
         return calibration
 
@@ -123,7 +128,7 @@ class CalibratedRetriever(ConnectedRetriever):
         check_list(questions)
         asked = [*questions, *(ImageQuestion(image) for image in listed_images(images, "calibrate_images"))]
         embedded = wiring.embedder.embed(asked, _bar if show_progress else lambda items: items)
-        search = wiring.new_search(failures=self.failures)
+        search = wiring.new_search(failures=self.failures, stratum=self.stratum)
         # The scale of the other kind of questions stays, if it fits what is searched now.
         with suppress(CalibrationMismatchError):
             search.calibration = self.calibration

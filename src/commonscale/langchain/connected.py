@@ -15,10 +15,10 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.search import JointSearch
 from commonscale.core.threads import off_thread
-from commonscale.core.types import IMAGE, TEXT
+from commonscale.core.types import IMAGE, TEXT, Prior, Question
 from commonscale.core.verification import WORDING, Verification
 from commonscale.langchain.fields import refuse_unknown
-from commonscale.langchain.wiring import Settings, Wiring
+from commonscale.langchain.wiring import Scale, Settings, Wiring
 
 _KEPT = 8
 """Wirings kept, one per filter: preparing a filter means looking at every document once."""
@@ -86,6 +86,12 @@ class ConnectedRetriever(BaseRetriever):
     calibration: InstanceOf[Calibration] | None = None
     """The common scale: from ``calibrate`` or ``Calibration.load``."""
 
+    prior: InstanceOf[Prior] | None = None
+    """What a question's wording tells of the modality it wants (see ``commonscale.priors``)."""
+
+    stratum: str | Callable[[Question], str | None] | None = None
+    """Which of the calibration's strata a question belongs to: a key, or a function of the question."""
+
     _wirings: tuple[Wiring, ...] = PrivateAttr(default=())
 
     def __init__(self, **fields: Any) -> None:
@@ -152,15 +158,18 @@ class ConnectedRetriever(BaseRetriever):
     def _joint(self, filter: Any = None, failures: FailurePolicy | None = None) -> tuple[Wiring, JointSearch]:
         """Give the wiring of the fields as they are now, and a search on the scale of now, read once for all."""
         wiring = self._wired(filter)
-        return wiring, wiring.search_with(self.calibration, self.failures if failures is None else failures)
+        return wiring, wiring.search_with(self._scale(failures))
 
     async def _ajoint(self, filter: Any, failures: FailurePolicy | None) -> tuple[Wiring, JointSearch]:
         """As ``_joint``, off the event loop where stores have to be connected, which may ask their servers."""
         wiring = self._known(self._settings(filter))
-        policy = self.failures if failures is None else failures
-        if wiring is not None and wiring.is_ready(self.calibration, policy):
+        if wiring is not None and wiring.is_ready(self._scale(failures)):
             return self._joint(filter, failures)
         return await off_thread(self._joint, filter, failures)
+
+    def _scale(self, failures: FailurePolicy | None) -> Scale:
+        """Give what a search needs besides the stores, as it is now."""
+        return Scale(self.calibration, self.failures if failures is None else failures, self.prior, self.stratum)
 
     def _wired(self, filter: Any = None) -> Wiring:
         """Give the wiring of the fields as they are now; a copied or changed retriever makes its own."""

@@ -15,8 +15,9 @@ from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
 from commonscale.core.failures import FailurePolicy
+from commonscale.core.keys import Stratum
 from commonscale.core.search import JointSearch
-from commonscale.core.types import IMAGE, TEXT, Modality, Source
+from commonscale.core.types import IMAGE, TEXT, Modality, Prior, Source
 from commonscale.core.unbounded import is_by_text
 from commonscale.core.verification import FirstUse
 from commonscale.langchain.questions import QuestionEmbedder, as_embeddings, fingerprint_of
@@ -39,6 +40,15 @@ class Settings(NamedTuple):
     id_key: IdKey | None
     score_kind: str | Converter | Mapping[Modality, str | Converter] | None
     check: bool
+
+
+class Scale(NamedTuple):
+    """What a search needs besides the stores; see ``JointSearch``."""
+
+    calibration: Calibration | None
+    failures: FailurePolicy
+    prior: Prior | None = None
+    stratum: Stratum = None
 
 
 class Wiring:
@@ -86,27 +96,39 @@ class Wiring:
         """Tell whether only the filter differs from these settings."""
         return self.made_from(settings._replace(filter=Settings._make(self._settings).filter))
 
-    def search_with(self, calibration: Calibration | None, failures: FailurePolicy) -> JointSearch:
-        """Give a search on this scale, which nobody may change: it is given again for the same scale and policy.
+    def search_with(self, scale: Scale) -> JointSearch:
+        """Give a search on this scale, which nobody may change: it is given again for an equal one.
 
         Raises:
             CalibrationMismatchError: if the calibration belongs to another encoder, dimension or score kind.
         """
         # Read once and never changed in place: other threads, and copies of the retriever, may ask for another scale.
         latest = self._latest
-        if latest is None or not _is_for(latest, calibration, failures):
-            self._latest = latest = self.new_search(calibration, failures)
+        if latest is None or not _is_for(latest, scale):
+            self._latest = latest = self.new_search(*scale)
         return latest
 
-    def is_ready(self, calibration: Calibration | None, failures: FailurePolicy) -> bool:
+    def is_ready(self, scale: Scale) -> bool:
         """Tell whether ``search_with`` asks no store anything."""
         latest = self._latest
-        return latest is not None and _is_for(latest, calibration, failures)
+        return latest is not None and _is_for(latest, scale)
 
-    def new_search(self, calibration: Calibration | None = None, failures: FailurePolicy | None = None) -> JointSearch:
+    def new_search(
+        self,
+        calibration: Calibration | None = None,
+        failures: FailurePolicy | None = None,
+        prior: Prior | None = None,
+        stratum: Stratum = None,
+    ) -> JointSearch:
         """Make a search, with the calibration checked against what is known of the stores now."""
         return JointSearch(
-            self.sources, calibration, provenance=self.provenance(), failures=failures, check=self.first_use
+            self.sources,
+            calibration,
+            provenance=self.provenance(),
+            failures=failures,
+            check=self.first_use,
+            prior=prior,
+            stratum=stratum,
         )
 
     def provenance(self) -> dict[Modality, Provenance]:
@@ -135,8 +157,13 @@ class Wiring:
             )
 
 
-def _is_for(search: JointSearch, calibration: Calibration | None, failures: FailurePolicy) -> bool:
-    return search.calibration is calibration and search.failures == failures
+def _is_for(search: JointSearch, scale: Scale) -> bool:
+    return (
+        search.calibration is scale.calibration
+        and search.failures == scale.failures
+        and search.prior is scale.prior
+        and search.stratum is scale.stratum
+    )
 
 
 def _is_plain(value: Any) -> bool:

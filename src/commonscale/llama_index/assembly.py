@@ -15,8 +15,9 @@ from commonscale.core.attempts import opened
 from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
 from commonscale.core.failures import FailurePolicy
+from commonscale.core.keys import Stratum
 from commonscale.core.search import JointSearch
-from commonscale.core.types import IMAGE, TEXT, Modality
+from commonscale.core.types import IMAGE, TEXT, Modality, Prior
 from commonscale.core.unbounded import is_by_text
 from commonscale.llama_index.catalog import DocstoreNodes, MappedNodes, NodeCatalog, NodeMap
 from commonscale.llama_index.embedding import CommonscaleEmbedding
@@ -95,6 +96,8 @@ def assemble(
     score_kind: ScoreKindName | Mapping[Modality, ScoreKindName] | None,
     failures: FailurePolicy | None = None,
     check: bool = True,
+    prior: Prior | None = None,
+    stratum: Stratum = None,
 ) -> tuple[dict[Modality, NodeSource], JointSearch, QuestionEmbedder]:
     """Open every store and join them in one search.
 
@@ -107,6 +110,8 @@ def assemble(
         score_kind: what the stores' scores are, for all or by modality; None where stores are known.
         failures: what to do about stores that fail.
         check: whether each store is verified quickly before it is first searched.
+        prior: what is known of the modality that a question wants.
+        stratum: which stratum questions belong to.
 
     Returns:
         The sources, the search over them, and what embeds its questions.
@@ -127,7 +132,15 @@ def assemble(
         used[modality] = model = _model(models, modality)
         provenance[modality] = _provenance(source.provenance, model, modality)
     embedder = QuestionEmbedder(used, models.get(TEXT))
-    search = JointSearch(sources, calibration, provenance=provenance, failures=failures, check=check)
+    search = JointSearch(
+        sources,
+        calibration,
+        provenance=provenance,
+        failures=failures,
+        check=check,
+        prior=prior,
+        stratum=stratum,
+    )
     return sources, search, embedder
 
 

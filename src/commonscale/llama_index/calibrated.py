@@ -13,9 +13,10 @@ from llama_index.core.schema import QueryBundle, QueryType
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.failures import FailurePolicy, check_policy
+from commonscale.core.keys import Stratum, with_strata
 from commonscale.core.methods import DEFAULT
 from commonscale.core.own_documents import IDENTICAL
-from commonscale.core.types import Question
+from commonscale.core.types import Prior, Question
 from commonscale.core.unbounded import is_by_text
 from commonscale.llama_index.arguments import check_calibration
 from commonscale.llama_index.image_questions import image_bundle
@@ -48,6 +49,24 @@ class CalibratedRetriever(VerifiedRetriever):
     def failures(self, failures: FailurePolicy) -> None:
         self._search.failures = check_policy(failures)
 
+    @property
+    def prior(self) -> Prior | None:
+        """What is known of the modality a question wants; assigning another takes effect with the next question."""
+        return self._search.prior
+
+    @prior.setter
+    def prior(self, prior: Prior | None) -> None:
+        self._search.prior = prior
+
+    @property
+    def stratum(self) -> Stratum:
+        """Which stratum questions belong to; assigning another takes effect with the next question."""
+        return self._search.stratum
+
+    @stratum.setter
+    def stratum(self, stratum: Stratum) -> None:
+        self._search.stratum = stratum
+
     def calibrate(
         self,
         questions: Sequence[QueryType] = (),
@@ -56,6 +75,7 @@ class CalibratedRetriever(VerifiedRetriever):
         images: Sequence[QueryType | ImageInput] = (),
         method: str = DEFAULT,
         identical: float | None = IDENTICAL,
+        strata: Sequence[str | None] | None = None,
     ) -> Calibration:
         """Learn the common scale from unlabeled questions and use it from now on.
 
@@ -68,6 +88,8 @@ class CalibratedRetriever(VerifiedRetriever):
             method: see ``JointSearch.calibrate``.
             identical: a document of a higher cosine with an image is taken for that image itself, which is stored,
                 and left out of what is learned; None for none.
+            strata: a key for each question (a tenant, a language, a type of question), None for none: each gets a scale
+                of its own, shrunken to that of all the more, the fewer its questions (see ``stratum``).
 
         Returns:
             The calibration; keep it with ``calibration.save(path)``.
@@ -75,7 +97,8 @@ class CalibratedRetriever(VerifiedRetriever):
         Raises:
             InvalidInputError: if there are no questions or no documents, or a model reads no images and there are some.
         """
-        return self._search.calibrate(self._asked(questions, images, show_progress), method=method, identical=identical)
+        embedded = with_strata(self._asked(questions, images, show_progress), strata)
+        return self._search.calibrate(embedded, method=method, identical=identical)
 
     async def acalibrate(
         self,
@@ -85,12 +108,13 @@ class CalibratedRetriever(VerifiedRetriever):
         images: Sequence[QueryType | ImageInput] = (),
         method: str = DEFAULT,
         identical: float | None = IDENTICAL,
+        strata: Sequence[str | None] | None = None,
     ) -> Calibration:
         """As ``calibrate``, off the event loop: by the stores' asynchronous searches where they have them.
 
         Questions are embedded in a thread: most models that run here block the loop in their asynchronous methods.
         """
-        embedded = await asyncio.to_thread(self._asked, questions, images, show_progress)
+        embedded = with_strata(await asyncio.to_thread(self._asked, questions, images, show_progress), strata)
         return await self._search.acalibrate(embedded, method=method, identical=identical)
 
     def calibrate_images(
