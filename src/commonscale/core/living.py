@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,10 +11,17 @@ import numpy.typing as npt
 
 from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.dense import unit_rows
-from commonscale.core.errors import InvalidInputError, MethodFallbackWarning, SourceError, UnreadableVectorsError
+from commonscale.core.errors import (
+    FileFormatError,
+    InvalidInputError,
+    MethodFallbackWarning,
+    SourceError,
+    UnreadableVectorsError,
+)
 from commonscale.core.failures import FailurePolicy, check_policy
 from commonscale.core.living_bank import LivingBank, Settings
 from commonscale.core.living_documents import Vectors
+from commonscale.core.living_file import read, write
 from commonscale.core.methods import DEFAULT, STANDARDIZED, check_method
 from commonscale.core.own_documents import IDENTICAL, check_identical
 from commonscale.core.scanning import vectors_of
@@ -355,6 +363,60 @@ class LivingCalibration:
         with self._lock:
             follow(self._calibration)
             return self.on_change(follow)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all that is needed to go on to one file, whole or not at all.
+
+        It holds the embeddings of the banked questions, their wording only with ``keep_text``, and the vectors of
+        documents only with ``keep_vectors``.
+
+        Args:
+            path: the file, an ``.npz`` without pickle.
+        """
+        with self._lock:
+            write(path, self._banks, self.settings, self.provenance)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        sources: Mapping[Modality, Source],
+        *,
+        failures: FailurePolicy | None = None,
+    ) -> LivingCalibration:
+        """Go on from a file that ``save`` wrote, without asking the sources.
+
+        What changed in the stores since then is not known: call ``added`` and ``removed`` for it, or ``refit``.
+
+        Args:
+            path: the file.
+            sources: one source for each modality of the file.
+            failures: how long to wait for sources and how often to ask them.
+
+        Returns:
+            The living calibration, equal to the saved one.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            FileFormatError: if it is damaged, something else, or from a newer version.
+            InvalidInputError: if the sources are of other modalities.
+        """
+        settings, provenance, states = read(path)
+        policy = replace(check_policy(failures), on_failure="raise")
+        for state in states.values():
+            if set(state["modalities"]) != set(sources):
+                raise InvalidInputError(
+                    f"{os.fspath(path)} is of the modalities {sorted(state['modalities'])}, the sources of "
+                    f"{sorted(sources)}; give one source for each"
+                )
+        try:
+            banks = {
+                kind: LivingBank.restored(state, state["questions"], sources, settings, policy)
+                for kind, state in states.items()
+            }
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FileFormatError(f"{os.fspath(path)}: is damaged: {error}; fit again") from error
+        return cls(banks, sources, settings, provenance, policy)
 
     def _update(self, work: Callable[[LivingBank], None]) -> None:
         with self._lock:

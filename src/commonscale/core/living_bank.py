@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -46,12 +47,11 @@ class Settings:
     identical: float | None = IDENTICAL
     seed: int = 0
 
-    @property
-    def waiting(self) -> int:
+    def waiting(self, capacity: int) -> int:
         """How many questions wait for each other: a twentieth of the bank where all documents must be read for them."""
         if self.join_every is not None:
             return self.join_every
-        return max(1, (self.capacity or 0) // 20) if self.method == CHANCE else 1
+        return max(1, capacity // 20) if self.method == CHANCE else 1
 
 
 class LivingBank:
@@ -104,6 +104,42 @@ class LivingBank:
         best = {m: BestHits(tuple(living.hits.ids), living.hits.found) for m, living in self.modalities.items()}
         QuestionBank(self.questions, best, self._settings.method).statistics()
 
+    @classmethod
+    def restored(
+        cls,
+        state: Mapping[str, Any],
+        questions: Sequence[Question],
+        sources: Mapping[Modality, Source],
+        settings: Settings,
+        failures: FailurePolicy,
+    ) -> LivingBank:
+        """Make the bank whose ``state`` this is.
+
+        Args:
+            state: the state.
+            questions: those of the bank, and those that wait.
+            sources: one source for each modality of the state.
+            settings: how it works.
+            failures: how to ask the sources.
+        """
+        waiting = [int(slot) for slot in state["pending"]]
+        banked = questions[: len(questions) - len(waiting)]
+        made = cls(banked, sources, replace(settings, capacity=len(banked)), failures)
+        made._settings = settings
+        made.reservoir = Reservoir.from_state(state["reservoir"])
+        made.pending = dict(zip(waiting, questions[len(banked) :], strict=True))
+        for modality, living in made.modalities.items():
+            living.restore(state["modalities"][modality])
+        return made
+
+    def state(self) -> dict[str, Any]:
+        """Give all but the questions, as values that JSON can hold, arrays, and bytes."""
+        return {
+            "reservoir": self.reservoir.state(),
+            "pending": sorted(self.pending),
+            "modalities": {modality: living.state() for modality, living in self.modalities.items()},
+        }
+
     def update(self, modality: Modality, work: Callable[[LivingModality], None]) -> None:
         """Change one modality; after an update that failed it is learned anew first."""
         living = self.modalities[modality]
@@ -117,7 +153,7 @@ class LivingBank:
         """Let some of the newest questions enter the bank; they are used when enough wait, or after ``flush``."""
         for slot, place in self.reservoir.offer(len(questions)).items():
             self.pending[slot] = self._banked(questions[place])
-        if len(self.pending) >= self._settings.waiting:
+        if len(self.pending) >= self._settings.waiting(self.reservoir.capacity):
             self.flush()
 
     def flush(self) -> None:
@@ -148,11 +184,14 @@ class LivingBank:
         return stratified(calibration, [question.stratum for question in self.questions], known)
 
     def _made(self, modality: Modality, source: Source, failures: FailurePolicy) -> LivingModality:
-        method = self._settings.method
+        method, asked = self._settings.method, self.questions
+        identical = self._settings.identical if asked[0].kind == "image" else None
         if method not in CORRECTED:
-            return PlainModality(modality, source, self.questions, failures)
-        keep = self._settings.keep_vectors
-        return CorrectedModality(modality, source, self.questions, failures, chance=method == CHANCE, keep_vectors=keep)
+            return PlainModality(modality, source, asked, failures, identical)
+        keep, chance = self._settings.keep_vectors, method == CHANCE
+        return CorrectedModality(
+            modality, source, asked, failures, chance=chance, keep_vectors=keep, identical=identical
+        )
 
     def _with_pending(self) -> tuple[Question, ...]:
         questions = list(self.questions)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from commonscale.core.background import Background
 from commonscale.core.corrected import CorrectedSource
 from commonscale.core.correction import HUB_WEIGHT, Correction
-from commonscale.core.errors import InvalidInputError
 from commonscale.core.failures import FailurePolicy
-from commonscale.core.living_documents import Lens, LivingDocuments, Vectors
+from commonscale.core.living_documents import Lens, LivingDocuments, NoDirectionError, Vectors
 from commonscale.core.living_hits import LivingHits
 from commonscale.core.living_modality import LivingModality
 from commonscale.core.question_vectors import question_rows
@@ -20,11 +20,6 @@ from commonscale.core.types import Floats, Modality, Question, Source, Vector
 
 YOUNG = 100
 """Documents below which a mean is too rough to be kept: a smaller modality is centred anew whenever it has doubled."""
-
-FEW = 16
-"""Documents below which those of the chance level are read again when one goes. A vector that comes back from a store
-may differ by 1e-8 from the one that was added; where only nearly equal documents are left, so that the spread is almost
-0, its root would turn that into 1e-4."""
 
 
 class CorrectedModality(LivingModality):
@@ -103,7 +98,7 @@ class CorrectedModality(LivingModality):
         asked = rows.mean(axis=0, dtype=np.float64)
         try:
             self._read(self._lens(rows, asked, total / count))
-        except InvalidInputError:
+        except NoDirectionError:
             # One document, or equal ones, are their own mean, from which they have no direction: there is nothing to
             # subtract until others come.
             self._read(self._lens(rows, asked, np.zeros(len(total))))
@@ -113,16 +108,22 @@ class CorrectedModality(LivingModality):
         """Read all documents again."""
         if self.documents is None:
             self.fit()
-        else:
+            return
+        try:
             self._read(self._same_lens(self.documents))
+        except NoDirectionError:
+            self.fit()
 
     def add(self, vectors: Vectors | None, before: Vectors, /) -> None:
         """Take in documents, by one product with the bank."""
         known = self.documents
-        if known is None or self._outgrown(vectors or ()):
+        try:
+            if known is None or self._outgrown(vectors or ()):
+                self.fit()
+            elif vectors is None or not known.add(vectors, before):
+                self._read(known.lens)
+        except NoDirectionError:
             self.fit()
-        elif vectors is None or self._scarce(known, vectors) or not known.add(vectors, before):
-            self._read(known.lens)
         self.settle()
 
     def remove(self, ids: Collection[str], before: Vectors, /) -> None:
@@ -133,10 +134,10 @@ class CorrectedModality(LivingModality):
             return
         if len(gone) == len(known):
             self._forget()
-        elif self._scarce(known, gone) or not known.remove(gone, before):
-            self._read(known.lens, gone)
-        else:
+        elif known.remove(gone, before):
             self.settle(gone)
+        else:
+            self._read(known.lens, gone)
 
     def ask(self, questions: Sequence[Question], slots: Collection[int]) -> None:
         """Mark the questions that are new; for the chance level everything, since hub scores change."""
@@ -149,6 +150,20 @@ class CorrectedModality(LivingModality):
         else:
             known.ask(self._same_lens(known), slots)
 
+    def state(self) -> dict[str, Any]:
+        """Give what was learned, with the documents."""
+        documents = None if self.documents is None else self.documents.state()
+        return super().state() | {"documents": documents, "centered_on": self.centered_on}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take what ``state`` gave for what was learned."""
+        super().restore(state)
+        self.centered_on = int(state["centered_on"])
+        if (known := state["documents"]) is not None:
+            rows = question_rows(self.questions, self.modality, len(known["document_mean"]))
+            lens = self._lens(rows, known["question_mean"], known["document_mean"])
+            self.documents = LivingDocuments.restored(known, lens, self.hits, keep=self._keep)
+
     def needs(self, ids: Collection[str], /) -> list[str]:
         """Tell which documents' vectors must be known before they are replaced or removed."""
         known = self.documents
@@ -160,10 +175,6 @@ class CorrectedModality(LivingModality):
         """Give the source that finds documents by similarity."""
         correction, others = self.correction, super().searching(source)
         return others if correction is None else CorrectedSource(others, correction, self.modality)
-
-    def _scarce(self, known: LivingDocuments, changed: Collection[str]) -> bool:
-        """Tell whether documents go, of so few that what is left should be read again."""
-        return self._chance and len(known) - len(changed) < FEW and any(key in known.table for key in changed)
 
     def _lens(self, rows: Vector, question_mean: Floats, document_mean: Floats) -> Lens:
         return Lens.over(rows, question_mean, document_mean, chance=self._chance, identical=self.identical)

@@ -13,7 +13,7 @@ from commonscale.core.centering import centered_rows
 from commonscale.core.correction import HUB_WEIGHT
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.fitting import hub_scores
-from commonscale.core.living_hits import LivingHits
+from commonscale.core.living_hits import SAME, LivingHits
 from commonscale.core.living_table import LivingTable
 from commonscale.core.types import Floats, Vector
 
@@ -23,11 +23,17 @@ BLOCK = 4_194_304
 Vectors: TypeAlias = Mapping[str, Vector]
 """Unit vectors (d,) by document id."""
 
-_EQUAL = 1e-9
-"""Difference up to which two results of one float64 computation, made in batches of different sizes, are the same."""
+FEW = 16
+"""Documents below which those of the chance level are read again when one goes. A vector that comes back from a store
+may differ by 1e-8 from the one that was added; where only nearly equal documents are left, so that the spread is almost
+0, its root would turn that into 1e-4."""
 
 _NO_DIRECTION = 1e-6
 """Distance from the mean below which the direction of a float32 vector is rounding."""
+
+
+class NoDirectionError(InvalidInputError):
+    """A document cannot be centred with the means in use; never leaves this package, other means are taken."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +87,8 @@ class Lens:
             What is seen of them.
 
         Raises:
-            InvalidInputError: if a document is the mean itself, or of another dimension.
+            NoDirectionError: if a document is the mean itself.
+            InvalidInputError: if one is of another dimension.
         """
         if rows.shape[1] != len(self.document_mean):
             raise InvalidInputError(
@@ -94,7 +101,7 @@ class Lens:
         table[:, 0] = exact @ self.question_mean
         table[:, 1] = norms = np.sqrt(np.einsum("ij,ij->i", centered, centered))
         if not (norms > _NO_DIRECTION).all():
-            raise InvalidInputError("a document equals the mean of its modality, so it has no direction from it")
+            raise NoDirectionError("a document equals the mean of its modality, so it has no direction from it")
         centered /= norms[:, None]
         found = centered.astype(self.bank.dtype, copy=False) @ self.bank.T
         own = None if self.own is None else rows @ self.own.T > self.identical
@@ -168,7 +175,7 @@ class LivingDocuments:
             before: the vectors of those that they replace, as far as they are known.
 
         Returns:
-            False if one that is replaced would have to be known and is not; nothing is changed by its block then.
+            False if all must be read again: one that is replaced is not known, or too few stay as they are.
         """
         for names, rows in blocks(vectors, len(self.hits)):
             measured = self.lens.measure(rows)
@@ -192,7 +199,7 @@ class LivingDocuments:
         """Let go of documents that are in the table.
 
         Returns:
-            False if one would have to be known and is not; nothing is changed then.
+            False if all must be read again, as for ``add``.
         """
         if not self.subtract(ids, before):
             return False
@@ -209,10 +216,35 @@ class LivingDocuments:
         self.sums = np.zeros((3, len(lens.bank)))
         self.hits.renew(slots, len(lens.bank))
 
+    def state(self) -> dict[str, Any]:
+        """Give everything but the hits, as arrays and values that JSON can hold."""
+        ids = self.table.ids
+        return {
+            "question_mean": self.lens.question_mean,
+            "document_mean": self.lens.document_mean,
+            "ids": list(ids),
+            "table": self.table.values(ids),
+            "sums": self.sums,
+            "total": self.total,
+            "kept": None if self.kept is None else np.stack([self.kept[key] for key in ids]),
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any], lens: Lens, hits: LivingHits, *, keep: bool) -> LivingDocuments:
+        """Make the documents whose ``state`` this is."""
+        made = cls(lens, keep=keep)
+        made.table.put(state["ids"], state["table"])
+        made.sums, made.total, made.hits = state["sums"], state["total"], hits
+        if keep:
+            made.kept = dict(zip(state["ids"], state["kept"], strict=True))
+        return made
+
     def subtract(self, ids: Sequence[str], before: Vectors) -> bool:
-        """Take the share of documents out of the sums; False, and nothing changed, if one would have to be known."""
+        """Take the share of documents out of the sums; False, and nothing changed, if all must be read again."""
+        if not ids:
+            return True
         old = {**{key: before[key] for key in ids if key in before}, **self._kept(ids)}
-        if self.lens.chance and len(old) < len(ids):
+        if self.lens.chance and (len(old) < len(ids) or len(self) - len(ids) < FEW):
             return False
         mean = self.total / max(1, len(self.table))
         self.total -= mean * (len(ids) - len(old))
@@ -233,8 +265,8 @@ class LivingDocuments:
         return {} if self.kept is None else {key: self.kept[key] for key in ids}
 
     def _holds(self, key: str, numbers: Floats) -> bool:
-        """Tell whether the table has this very document: three numbers of another one hardly ever agree so well."""
-        return key in self.table and bool((np.abs(self.table.values([key])[0] - numbers) <= _EQUAL).all())
+        """Tell whether the table has this very document: all three numbers of another one hardly ever agree."""
+        return key in self.table and bool((np.abs(self.table.values([key])[0] - numbers) <= SAME).all())
 
 
 def blocks(vectors: Vectors, questions: int) -> list[tuple[list[str], Vector]]:

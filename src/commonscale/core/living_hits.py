@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,19 @@ class LivingHits:
         self.values = np.concatenate([self.values, np.full(more, -np.inf)])
         for slot in slots:
             self._lose(slot)
+
+    def state(self) -> dict[str, Any]:
+        """Give everything, as arrays and values that JSON can hold."""
+        return {"ids": list(self.ids), "values": self.values, "lost": sorted(self.lost)}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> LivingHits:
+        """Make the hits whose ``state`` this is."""
+        made = cls(len(state["ids"]))
+        for slot, (key, value) in enumerate(zip(state["ids"], state["values"].tolist(), strict=True)):
+            made.set(slot, key, value)
+        made.lost = set(state["lost"])
+        return made
 
     def _lose(self, slot: int) -> None:
         self.set(slot, None, -np.inf)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +89,14 @@ class LivingModality(ABC):
             questions: all of the bank.
             slots: which of them are new.
         """
+
+    def state(self) -> dict[str, Any]:
+        """Give what was learned, as arrays and values that JSON can hold."""
+        return {"hits": self.hits.state(), "stale": self.stale}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take what ``state`` gave for what was learned."""
+        self.hits, self.stale = LivingHits.restored(state["hits"]), bool(state["stale"])
 
     def needs(self, _: Collection[str], /) -> list[str]:
         """Tell which documents' vectors must be known before they are replaced or removed."""
