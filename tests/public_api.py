@@ -29,6 +29,17 @@ from commonscale import (
 )
 from commonscale.embedding import open_shards
 from commonscale.encoders import Encoder
+from commonscale.evaluation import (
+    Benchmark,
+    Comparison,
+    Interval,
+    Results,
+    compare_files,
+    evaluate_files,
+    means_of,
+    score_files,
+    score_methods,
+)
 from commonscale.index import Document, FaissIndex
 
 
@@ -97,3 +108,11 @@ def langchain(folder: Path) -> list[list[str]]:
     assert loaded
     found = [retriever.invoke("what?", k=3, minimum={"image": 1}), *retriever.retrieve_batch(["what?"], k=3)]
     return [[document.page_content for document in documents] for documents in found]
+
+
+def evaluation(path: Path) -> str:
+    results: Results = evaluate_files([path], ["cosine", "chance"])
+    comparison: Comparison = compare_files(score_files([path]))[str(path)]
+    found: Interval = comparison.differences["image"]["standardized"]["chance"]["mrr@20"]
+    means = means_of(score_methods(Benchmark.load(path), ["rrf"]))
+    return f"{found.value} {found.low} {found.sign} {results[str(path)] | means}"

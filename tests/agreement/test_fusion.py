@@ -82,6 +82,8 @@ def qdrant(world: Any, kind: str, k: int | None = None) -> list[list[tuple[str, 
         wait=True,
     )
     if kind == "rrf" and k is not None:
+        if not hasattr(models, "RrfQuery"):
+            pytest.skip("this release of qdrant-client has no constant to set")
         query: Any = models.RrfQuery(rrf=models.Rrf(k=k))
     else:
         query = models.FusionQuery(fusion=models.Fusion(kind))

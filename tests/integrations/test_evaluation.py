@@ -169,6 +169,40 @@ def test_the_source_is_exact_whatever_the_block_and_keeps_ties_in_row_order(monk
     assert VectorSource("text", vectors).search(questions[:1], 3)[0].ids == ["text:4", "text:9", "text:20"]
 
 
+def test_what_one_method_searched_the_next_need_not(monkeypatch):
+    benchmark = Benchmark.from_arrays(gapped())
+    first = METHODS["cosine"].rank(benchmark, 10)
+    monkeypatch.setattr("commonscale.evaluation.sources.nearest", lambda *_: pytest.fail("searched again"))
+    again = METHODS["cosine"].rank(benchmark, 10)
+    assert [ranking.ids for ranking in again] == [ranking.ids for ranking in first]
+    for method in ("background", "rrf", "dbsf", *CEILINGS):
+        METHODS[method].rank(benchmark, 10)
+
+
+def test_few_and_only_small_answers_are_kept(monkeypatch):
+    vectors = unit_rows(np.random.default_rng(0), 30, 8)
+    source = VectorSource("text", vectors)
+    for _ in range(12):
+        questions = [Question(vector=row) for row in vectors[:4]]
+        assert source.search(questions, 2)[0].ids[0] == "text:0"
+    assert len(source._answers) == 4
+    monkeypatch.setattr("commonscale.evaluation.sources._LARGEST", 7)
+    source = VectorSource("text", vectors)
+    source.search(questions, 2)
+    assert not source._answers
+
+
+def test_the_source_gives_its_vectors_under_the_ids_it_finds():
+    vectors = unit_rows(np.random.default_rng(0), 30, 8)
+    source = VectorSource("image", vectors)
+    batches = list(source.scan(7))
+    assert [len(ids) for ids, _ in batches] == [7, 7, 7, 7, 2]
+    assert [name for ids, _ in batches for name in ids] == [f"image:{row}" for row in range(30)]
+    np.testing.assert_array_equal(np.vstack([rows for _, rows in batches]), vectors)
+    (found,) = source.search([Question(vector=vectors[3])], 5)
+    np.testing.assert_allclose(source.vectors_of(found.ids) @ vectors[3], found.cosines, atol=1e-6)
+
+
 def test_the_source_may_be_searched_beside_others():
     assert VectorSource.concurrent is True
 
