@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from commonscale.core.errors import (
     MethodFallbackWarning,
     SourceError,
 )
+from commonscale.core.fitting import ModalityPass
+from commonscale.core.own_documents import IDENTICAL
 from living_world import BlindStore, ChangingStore
 from sources import unit_rows
 
@@ -234,34 +237,61 @@ def test_wording_is_kept_only_if_asked_for() -> None:
         assert all(bool(question.text) == keep for question in living.questions())
 
 
-def test_questions_that_are_pictures_have_a_bank_of_their_own() -> None:
+def read_anew(scale: Calibration, questions: Sequence[Question], stores: dict[str, ChangingStore]) -> Calibration:
+    """Fit pictures as questions in one pass over each store, with the means of a calibration."""
+    fitted = {}
+    for modality, entry in scale.modalities.items():
+        known = entry.correction
+        assert known is not None
+        rows = np.stack([question.vector_for(modality) for question in questions])
+        once = ModalityPass(rows, known.question_mean, known.document_mean, known.hub_weight, IDENTICAL)
+        for ids, vectors in stores[modality].scan():
+            once.add(ids, vectors)
+        fitted[modality] = once.fitted(background=scale.method == "chance")
+    return Calibration.from_bank(QuestionBank.from_fitted(questions, fitted, scale.method))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_questions_that_are_pictures_have_a_bank_of_their_own(method: str) -> None:
     stores = make_stores()
     held = stores["image"].documents
     pictures = [Question(vector=held[f"image{i}"], kind="image") for i in range(40)]
-    for method in METHODS:
-        living = LivingCalibration.fit([*ASKED[:60], *pictures], stores, method=method)
-        search = JointSearch(stores)
-        search.calibrate([*ASKED[:60], *pictures], method=method)
-        assert living.calibration.image_questions is not None
-        assert search.calibration is not None
-        assert search.calibration.image_questions is not None
-        assert_alike(living.calibration, search.calibration)
-        assert_alike(living.calibration.image_questions, search.calibration.image_questions)
-        # Documents that are the question itself come and go without a trace.
-        new = unit_rows(RNG, 1, 16)[0]
-        living.join([Question(vector=new, kind="image")])
-        assert len(living.questions("image")) == 40
-        stores["image"].documents["again"] = held["image3"]
-        living.added("image", ["again"], held["image3"][None])
+    living = LivingCalibration.fit([*ASKED[:60], *pictures], stores, method=method)
+    search = JointSearch(stores)
+
+    def calibrated() -> Calibration:
         search.calibrate([*living.questions(), *living.questions("image")], method=method)
-        if method == "standardized":
-            assert_alike(living.calibration.image_questions, search.calibration.image_questions)
-        living.refit()
-        assert_alike(living.calibration.image_questions, search.calibration.image_questions)
-        before = living.calibration.image_questions
-        living.removed("image", ["again"])
-        del stores["image"].documents["again"]
-        assert living.calibration.image_questions is not before
+        assert search.calibration is not None
+        return search.calibration
+
+    def of_pictures(calibration: Calibration) -> Calibration:
+        assert calibration.image_questions is not None
+        return calibration.image_questions
+
+    def check() -> None:
+        now = of_pictures(living.calibration)
+        same = (
+            of_pictures(calibrated()) if method == "standardized" else read_anew(now, living.questions("image"), stores)
+        )
+        assert_alike(now, same)
+
+    assert_alike(living.calibration, calibrated())
+    check()
+    living.join([Question(vector=row, kind="image") for row in unit_rows(RNG, 5, 16)])
+    living.flush()
+    assert len(living.questions("image")) == 40
+    check()
+    # The same pictures again: documents that are a question themselves come and go without a trace in its statistics.
+    again = {f"again{i}": held[f"image{i}"] for i in range(20)}
+    held |= again
+    living.added("image", list(again), np.stack(list(again.values())))
+    check()
+    living.removed("image", ["again3", "image4", "image50"])
+    for key in ("again3", "image4", "image50"):
+        del held[key]
+    check()
+    living.refit()
+    assert_alike(of_pictures(living.calibration), of_pictures(calibrated()))
 
 
 def test_pictures_may_come_first_or_later() -> None:

@@ -173,8 +173,8 @@ class CorrectedModality(LivingModality):
 
     def searching(self, source: Source) -> Source:
         """Give the source that finds documents by similarity."""
-        correction, others = self.correction, super().searching(source)
-        return others if correction is None else CorrectedSource(others, correction, self.modality)
+        correction = self.correction
+        return source if correction is None else CorrectedSource(source, correction, self.modality)
 
     def _lens(self, rows: Vector, question_mean: Floats, document_mean: Floats) -> Lens:
         return Lens.over(rows, question_mean, document_mean, chance=self._chance, identical=self.identical)

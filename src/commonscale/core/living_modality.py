@@ -15,7 +15,6 @@ from commonscale.core.correction import Correction
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.living_documents import Vectors, blocks
 from commonscale.core.living_hits import LivingHits
-from commonscale.core.own_documents import others
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.sources import checked_search
 from commonscale.core.types import Candidates, Floats, Modality, Question, Source
@@ -134,9 +133,11 @@ class LivingModality(ABC):
         slots = sorted(self.hits.lost)
         if not slots:
             return
-        source = _Without(self.source, self.modality, gone) if gone else self.source
+        source = self.searching(_Sifted(self.source, self.modality, gone=gone) if gone else self.source)
+        if self.identical is not None and not is_unbounded(source):
+            source = _Sifted(source, self.modality, identical=self.identical)
         asked = [self.questions[slot] for slot in slots]
-        found = checked_search(self.searching(source), asked, 1, self.modality, self._failures)
+        found = checked_search(source, asked, 1, self.modality, self._failures)
         for slot, candidates in zip(slots, found, strict=True):
             if len(candidates.ids):
                 values = candidates.cosines if candidates.similarities is None else candidates.similarities
@@ -147,8 +148,8 @@ class LivingModality(ABC):
         self.searched += len(slots)
 
     def searching(self, source: Source) -> Source:
-        """Give the source that finds documents by similarity, and none that are the question itself."""
-        return others({self.modality: source}, self.identical)[self.modality]
+        """Give the source that finds documents by similarity."""
+        return source
 
 
 class PlainModality(LivingModality):
@@ -205,14 +206,19 @@ class PlainModality(LivingModality):
         self.hits.renew(slots, len(questions))
 
 
-class _Without(SiftingSource):
-    """A source without some documents that it still holds."""
+class _Sifted(SiftingSource):
+    """A source without documents that it still holds, or without those that are the question itself."""
 
-    def __init__(self, source: Source, modality: Modality, gone: Collection[str]) -> None:
+    def __init__(
+        self, source: Source, modality: Modality, *, gone: Collection[str] = (), identical: float = np.inf
+    ) -> None:
         super().__init__(source, modality)
         self._gone = frozenset(gone)
+        self._identical = identical
 
     def sift(self, found: Candidates, k: int) -> Candidates:
         """Leave out the documents that do not count."""
-        places = [place for place, key in enumerate(found.ids) if key not in self._gone][:k]
-        return Candidates([found.ids[place] for place in places], found.cosines[places])
+        known = zip(found.ids, found.cosines.tolist(), strict=True)
+        places = [i for i, (key, cosine) in enumerate(known) if key not in self._gone and cosine <= self._identical][:k]
+        similarities = None if found.similarities is None else found.similarities[places]
+        return Candidates([found.ids[place] for place in places], found.cosines[places], None, similarities)
