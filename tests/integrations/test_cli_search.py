@@ -22,7 +22,7 @@ pytest.importorskip("semantic_text_splitter")
 from cli_world import Command, Outcome, write_folder
 from commonscale import Calibration, JointSearch, Question, load_encoder
 from commonscale.cli.questions import read_questions
-from commonscale.core.errors import CommonscaleWarning, FileFormatError, InvalidInputError
+from commonscale.core.errors import CommonscaleWarning, FewQuestionsWarning, FileFormatError, InvalidInputError
 from commonscale.index import Document, FaissIndex
 from tiny_models import save_tiny_clip
 
@@ -57,7 +57,7 @@ def questions(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def calibrated(run: Command, out: Path, questions: Path) -> Outcome:
-    outcome = run("calibrate", out, "--questions", questions)
+    outcome = run("calibrate", out, "--questions", questions, "--method", "standardized")
     assert outcome.code == 0
     return outcome
 
@@ -87,6 +87,25 @@ def test_calibrating_writes_the_file_and_prints_the_numbers(calibrated: Outcome,
             assert f"{value:.4f}" in row
     assert "warning: the statistics of modality 'text' rest on 8 different questions" in calibrated.err
     assert "Traceback" not in calibrated.err
+
+
+def test_the_default_is_the_chance_level(run: Command, out: Path, clip: Path, questions: Path) -> None:
+    outcome = run("calibrate", out, "--questions", questions)
+    assert outcome.code == 0
+    search, _ = expected(out, clip)
+    vectors = load_encoder(clip).encode_questions([*QUESTIONS, "a red dog"])
+    with pytest.warns(FewQuestionsWarning):
+        search.calibrate([Question(vector=vector) for vector in vectors[:-1]])
+    for entry in search.calibration.modalities.values():
+        for value in (entry.background.mean, entry.background.level):
+            assert f"{value:.4f}" in outcome.out
+    ranking = search.search(Question(vector=vectors[-1]), 4)
+    hits = run.hits(out, "a red dog", "-k", 4)
+    assert [(hit["id"], hit["modality"]) for hit in hits] == [(hit.id, hit.modality) for hit in ranking]
+    assert [hit["score"] for hit in hits] == pytest.approx([hit.score for hit in ranking], abs=1e-3)
+    wrong = run("calibrate", out, "--questions", questions, "--method", "magic")
+    assert wrong.code == 1
+    assert "unknown method 'magic'; calibrate with one of chance" in wrong.err
 
 
 def test_searching_ranks_like_the_library(calibrated: Outcome, run: Command, out: Path, clip: Path) -> None:

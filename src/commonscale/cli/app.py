@@ -9,6 +9,7 @@ import typer
 
 import commonscale
 from commonscale.cli.console import command, output, say
+from commonscale.core.methods import DEFAULT, UNLABELED
 
 app = typer.Typer(
     help="Text and images in one honest ranking.",
@@ -138,18 +139,21 @@ def calibrate(
             help='UTF-8, one question per line; or .jsonl with a field "question" in each line.',
         ),
     ],
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help=f"One of {', '.join(UNLABELED)}; docs/chance.md compares them.")
+    ] = DEFAULT,
     encoder: Encoder = None,
     device: Device = None,
 ) -> None:
     """Learn the common scale of texts and pictures from unlabeled questions.
 
     Give questions as users ask them, at least 30, better 100 or more; no answers or labels are needed. DIR is an
-    index, or what the embed command wrote. Writes DIR/calibration.json and prints, for each modality, mean,
-    standard deviation and standard error of the best cosine. Calibrate again when the index has changed much.
+    index, or what the embed command wrote. Writes DIR/calibration.json and prints what was learned of each modality.
+    "standardized" is the method of Yamashita et al. 2025.
     """
     from commonscale.cli.calibrate_command import calibrate as run
 
-    run(directory, questions, encoder, device)
+    run(directory, questions, method, encoder, device)
 
 
 @app.command("search")

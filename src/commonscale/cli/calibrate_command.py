@@ -11,7 +11,8 @@ from rich.table import Table
 from commonscale.cli.console import output, say, warn
 from commonscale.cli.opening import CALIBRATION, encoder_for, has_index, open_filled_index
 from commonscale.cli.questions import read_questions
-from commonscale.core.calibration import Calibration
+from commonscale.core.calibration import Calibration, ModalityCalibration
+from commonscale.core.methods import CHANCE, check_method
 from commonscale.core.search import JointSearch
 from commonscale.core.types import Modality, Question
 from commonscale.embedding.manifest import has_shards
@@ -24,34 +25,36 @@ if TYPE_CHECKING:
 FILE = "calibration.json"
 
 
-def calibrate(directory: Path, questions_file: Path, encoder: str | None, device: str | None) -> None:
+def calibrate(directory: Path, questions_file: Path, method: str, encoder: str | None, device: str | None) -> None:
     """Calibrate an index, or shards of embeddings, and write ``calibration.json`` beside it.
 
     Args:
         directory: the index, or shards of embeddings.
         questions_file: see ``read_questions``.
+        method: see ``JointSearch.calibrate``.
         encoder: where the encoder is now, if it has moved.
         device: as for ``load_encoder``.
 
     Raises:
         CommonscaleError: if the index, the questions or the encoder cannot be used; nothing is then written.
     """
+    check_method(method)
     texts = read_questions(questions_file)
     if has_shards(directory) and not has_index(directory):
-        counts, calibration = _of_shards(directory, texts, encoder, device)
+        counts, calibration = _of_shards(directory, texts, method, encoder, device)
     else:
-        counts, calibration = _of_index(directory, texts, encoder, device)
+        counts, calibration = _of_index(directory, texts, method, encoder, device)
     _print(counts, calibration)
     say(f"Wrote {directory / FILE}.")
 
 
 def _of_index(
-    directory: Path, texts: list[str], encoder: str | None, device: str | None
+    directory: Path, texts: list[str], method: str, encoder: str | None, device: str | None
 ) -> tuple[dict[Modality, int], Calibration]:
     index = open_filled_index(directory)
     with index.exclusive():
         questions = _embedded(texts, encoder_for(index, encoder, device))
-        calibration = JointSearch(index.sources(), provenance=index.provenance()).calibrate(questions)
+        calibration = JointSearch(index.sources(), provenance=index.provenance()).calibrate(questions, method=method)
         calibration.save(directory / FILE)
         note = {"sha256": sha256_of(directory / FILE), "index": index.content_hash, "documents": len(index)}
         index.set_note(CALIBRATION, note)
@@ -60,7 +63,7 @@ def _of_index(
 
 
 def _of_shards(
-    directory: Path, texts: list[str], encoder: str | None, device: str | None
+    directory: Path, texts: list[str], method: str, encoder: str | None, device: str | None
 ) -> tuple[dict[Modality, int], Calibration]:
     """Calibrate on shards as they are; memory holds one batch of them."""
     from commonscale.cli.shards import encoder_of, shards_to_calibrate
@@ -69,7 +72,7 @@ def _of_shards(
     shards = shards_to_calibrate(directory)
     questions = _embedded(texts, encoder_of(shards, encoder, device))
     search = JointSearch(ShardSource.all_of(shards), provenance=ShardSource.provenance(shards))
-    calibration = search.calibrate(questions)
+    calibration = search.calibrate(questions, method=method)
     calibration.save(directory / FILE)
     return shards.counts, calibration
 
@@ -80,14 +83,22 @@ def _embedded(texts: list[str], model: BatchedEncoder) -> list[Question]:
 
 
 def _print(counts: Mapping[Modality, int], calibration: Calibration) -> None:
-    table = Table(title=f"Best cosine of {calibration.questions} questions", title_justify="left")
-    for name in ("modality", "documents", "mean", "std", "standard error", "count"):
+    chance = calibration.method == CHANCE
+    what = "Background of all documents" if chance else "Best hits"
+    table = Table(title=f"{what} for {calibration.questions} questions ({calibration.method})", title_justify="left")
+    last = ("chance level", "scale") if chance else ("standard error", "count")
+    for name in ("modality", "documents", "mean", "std", *last):
         table.add_column(name, justify="left" if name == "modality" else "right")
     for modality, entry in calibration.modalities.items():
-        numbers = entry.statistics
-        figures = [f"{value:.4f}" for value in (numbers.mean, numbers.std, numbers.standard_error)]
-        table.add_row(modality, str(counts[modality]), *figures, str(numbers.count))
+        table.add_row(modality, str(counts[modality]), *_figures(entry))
     output().print(table)
+
+
+def _figures(entry: ModalityCalibration) -> list[str]:
+    numbers, background = entry.statistics, entry.background
+    if background is not None:
+        return [f"{value:.4f}" for value in (background.mean, background.std, background.level, background.scale)]
+    return [*(f"{value:.4f}" for value in (numbers.mean, numbers.std, numbers.standard_error)), str(numbers.count)]
 
 
 def load_calibration(index: FaissIndex) -> Calibration | None:
