@@ -58,7 +58,7 @@ def unrelated(seed: int, questions: int = 25, texts: int = 40, images: int = 30,
             "texts": draw(texts, 0.6),
             "images": draw(images, -0.4),
             "relevant_question": np.arange(questions),
-            "relevant_modality": np.repeat("text", questions),
+            "relevant_modality": np.repeat("text" if texts else "image", questions),
             "relevant_index": np.zeros(questions, dtype=np.int64),
         }
     )

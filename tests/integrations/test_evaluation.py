@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ pytest.importorskip("rich")
 
 from rich.console import Console
 
-from benchmark_world import DIMENSION, gapped, labels_of
+from benchmark_world import DIMENSION, gapped, labels_of, unrelated
 from commonscale import Calibration, JointSearch, Question
 from commonscale.core.errors import DegenerateStatisticsWarning, FewQuestionsWarning, InvalidInputError
 from commonscale.evaluation import (
@@ -167,6 +168,19 @@ def test_the_source_is_exact_whatever_the_block_and_keeps_ties_in_row_order(monk
             found = VectorSource("text", vectors).search(questions, k)
             assert [c.ids for c in found] == [c.ids for c in exact.search(questions, k)]
     assert VectorSource("text", vectors).search(questions[:1], 3)[0].ids == ["text:4", "text:9", "text:20"]
+
+
+@pytest.mark.filterwarnings("ignore::commonscale.core.errors.CommonscaleWarning")
+@pytest.mark.parametrize("sizes", [{"images": 1}, {"images": 2, "texts": 1}, {"bank": 1}, {"images": 0}, {"texts": 0}])
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "labeled"])
+def test_every_method_runs_on_the_smallest_files(method, sizes):
+    benchmark = unrelated(0, questions=5, **({"texts": 4, "images": 3} | sizes))
+    searched = {"text-only": ["text"], "image-only": ["image"]}.get(method, ["text", "image"])
+    wanted = min(4, sum(len(benchmark.documents[modality]) for modality in searched))
+    for ranking in METHODS[method].rank(benchmark, 4):
+        assert len(ranking) == len(set(ranking.ids)) == wanted
+        assert np.isfinite([hit.score for hit in ranking]).all()
+        assert all(first.score >= second.score for first, second in pairwise(ranking))
 
 
 def test_what_one_method_searched_the_next_need_not(monkeypatch):
