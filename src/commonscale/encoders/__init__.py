@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from commonscale.encoders.base import EncodedBatch, Encoder, ItemFailure, Role, Vectors
 from commonscale.encoders.batched import BatchedEncoder
 from commonscale.encoders.callables import CallableEncoder
+from commonscale.encoders.centered import CenteredEncoder
 from commonscale.encoders.families import FAMILIES, Family
 from commonscale.encoders.images import ImageInput, ImageOptions, load_image
 from commonscale.encoders.loading import load_encoder
@@ -18,6 +19,7 @@ __all__ = [
     "BatchedEncoder",
     "CachedEncoder",
     "CallableEncoder",
+    "CenteredEncoder",
     "EncodedBatch",
     "Encoder",
     "EncodingOptions",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from commonscale.langchain import _extra as _extra
 from commonscale.langchain.balancer import ModalityBalancer
+from commonscale.langchain.centered import CenteredEmbeddings
 from commonscale.langchain.embeddings import CommonscaleEmbeddings
 from commonscale.langchain.encoder import LangChainEncoder
 from commonscale.langchain.image_questions import ImageQuestion
@@ -21,6 +22,7 @@ from commonscale.langchain.stores import STORES
 
 __all__ = [
     "STORES",
+    "CenteredEmbeddings",
     "CommonscaleEmbeddings",
     "ImageQuestion",
     "LangChainEncoder",

@@ -13,7 +13,7 @@ from commonscale.core.cosines import Converter
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import IMAGE, TEXT, Modality, Vector
 from commonscale.langchain.documents import IMAGE_PATH_KEY
-from commonscale.langchain.embeddings import NO_IMAGES, CommonscaleEmbeddings, image_method
+from commonscale.langchain.embeddings import NO_IMAGES, image_method
 from commonscale.langchain.ingest_batch import Batch
 from commonscale.langchain.ingest_stores import way_of
 from commonscale.langchain.ingest_target import check_store
@@ -182,8 +182,8 @@ class _Job:
 
     def write(self, entries: list[Entry], rows: Vector) -> None:
         """Write documents with their unit vectors."""
-        own = isinstance(self.embeddings, CommonscaleEmbeddings)
-        fingerprint = self.embeddings.fingerprint if own else None
+        named = getattr(self.embeddings, "fingerprint", None)
+        fingerprint = named if isinstance(named, str) else None
         documents = [entry.payload for entry in entries]
         self.way.write(self.store, Batch(documents, rows, self.modality, self.modality_key, fingerprint))
 

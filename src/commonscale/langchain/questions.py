@@ -81,7 +81,7 @@ class QuestionEmbedder:
     async def aembed(self, texts: Sequence[str]) -> list[Question]:
         """As ``embed``, by the asynchronous methods and with the embedding objects concurrently."""
         words, pictures = _divided(texts)
-        found = await asyncio.gather(*(_aembed(e, words) for e in self._distinct))
+        found = await asyncio.gather(*(aembed_questions(e, words) for e in self._distinct))
         # In a thread: files are read, and most models for pictures run here.
         shown = [await asyncio.to_thread(self._embed_pictures, e, pictures) if pictures else [] for e in self._distinct]
         return self._assemble(texts, found, shown)
@@ -189,7 +189,8 @@ def embed_questions(
     return [embeddings.embed_query(text) for text in progress(texts)]
 
 
-async def _aembed(embeddings: Any, texts: Sequence[str]) -> Sequence[Any]:
+async def aembed_questions(embeddings: Any, texts: Sequence[str]) -> Sequence[Any]:
+    """As ``embed_questions``, by the embeddings' asynchronous methods."""
     many = getattr(embeddings, "aembed_queries", None)
     if callable(many):
         found: Sequence[Any] = await many(list(texts))

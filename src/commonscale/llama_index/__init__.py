@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from commonscale.llama_index import _extra as _extra
 from commonscale.llama_index.balancer import ModalityBalancer
+from commonscale.llama_index.centered import CenteredEmbedding
 from commonscale.llama_index.embedding import CommonscaleEmbedding
 from commonscale.llama_index.ingest import add_images, add_texts
 from commonscale.llama_index.ingest_shards import add_embedded
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from commonscale.llama_index.encoder import LlamaIndexEncoder
 
 __all__ = [
+    "CenteredEmbedding",
     "CommonscaleEmbedding",
     "LiveVectorStore",
     "LlamaIndexEncoder",

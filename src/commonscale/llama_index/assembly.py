@@ -159,7 +159,7 @@ def _provenance(recorded: Provenance, model: BaseEmbedding, modality: Modality) 
     if theirs is None:
         return replace(recorded, encoder_fingerprint=mine)
     # Other classes have no fingerprint to compare: what the index recorded then stands.
-    if isinstance(model, CommonscaleEmbedding) and theirs != mine:
+    if hasattr(model, "fingerprint") and theirs != mine:
         raise EncoderMismatchError(
             f"the index of modality {modality!r} was built with the encoder {theirs!r}, but questions would be "
             f"embedded with {mine!r}; give the encoder that it was built with"

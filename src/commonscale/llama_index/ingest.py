@@ -14,7 +14,7 @@ from llama_index.core.storage.docstore.types import BaseDocumentStore
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import IMAGE, TEXT, Modality, Vector
 from commonscale.llama_index.assembly import EmbedModel, as_embedding
-from commonscale.llama_index.embedding import NO_IMAGES, CommonscaleEmbedding
+from commonscale.llama_index.embedding import NO_IMAGES
 from commonscale.llama_index.ingest_nodes import image_node, text_node
 from commonscale.llama_index.ingest_stores import Labels
 from commonscale.llama_index.ingest_target import Target
@@ -178,9 +178,9 @@ class _Job:
         self.model: BaseEmbedding = as_embedding(model)
         if self.model is not model:
             self.model = self.model.model_copy(update={"embed_batch_size": min(self.batch_size, _MOST_AT_ONCE)})
-        own = isinstance(self.model, CommonscaleEmbedding)
+        named = getattr(self.model, "fingerprint", None)
         key = None if self.modality_key == TYPE_KEY else self.modality_key
-        self.labels = Labels(self.modality, key, self.model.fingerprint if own else None)  # type: ignore[attr-defined]
+        self.labels = Labels(self.modality, key, named if isinstance(named, str) else None)
 
     def plan(self, entries: Sequence[Entry], unit: str, shown: bool, score_kind: ScoreKindName | None) -> Plan:
         """Check the store and the ids."""

@@ -16,7 +16,6 @@ from commonscale.core.concurrency import amap_bounded
 from commonscale.core.dense import unit_rows
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Modality, Question
-from commonscale.llama_index.embedding import CommonscaleEmbedding
 from commonscale.llama_index.image_questions import aembed_pictures, check_reads, embed_pictures, with_text
 
 _AT_ONCE = 16
@@ -169,16 +168,19 @@ def _wanted(asked: Sequence[_Asked], given: bool) -> tuple[list[str], list[str]]
 
 def embed_questions(model: BaseEmbedding, texts: Sequence[str], show_progress: bool = False) -> list[Any]:
     """Embed questions by the model's method for queries, in batches where it has one for many."""
-    if not isinstance(model, CommonscaleEmbedding):
+    many = getattr(model, "get_query_embedding_batch", None)
+    if not callable(many):
         return [
             model.get_query_embedding(text) for text in get_tqdm_iterable(texts, show_progress, "Embedding questions")
         ]
     size = model.embed_batch_size
     starts = get_tqdm_iterable(range(0, len(texts), size), show_progress, "Embedding questions")
-    return [row for start in starts for row in model.get_query_embedding_batch(texts[start : start + size])]
+    return [row for start in starts for row in many(texts[start : start + size])]
 
 
 async def _aembed(model: BaseEmbedding, texts: Sequence[str]) -> list[Any]:
-    if isinstance(model, CommonscaleEmbedding):
-        return await model.aget_query_embedding_batch(texts) if texts else []
+    many = getattr(model, "aget_query_embedding_batch", None)
+    if callable(many):
+        found: list[Any] = await many(texts) if texts else []
+        return found
     return await amap_bounded(model.aget_query_embedding, texts, _AT_ONCE)

@@ -9,7 +9,6 @@ from llama_index.core.schema import QueryBundle, QueryType
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.recorded import picture_mark, question_mark
-from commonscale.llama_index.embedding import CommonscaleEmbedding
 from commonscale.llama_index.image_questions import with_text
 
 
@@ -55,7 +54,6 @@ def as_bundles(questions: Sequence[QueryType]) -> list[QueryBundle]:
 
 
 def fingerprint_of(model: BaseEmbedding) -> str:
-    """Identify an embedding model: our encoders' fingerprint, else class and model name."""
-    if isinstance(model, CommonscaleEmbedding):
-        return model.fingerprint
-    return f"{type(model).__name__}:{model.model_name}"
+    """Identify an embedding model: its fingerprint, as ours have, else class and model name."""
+    found = getattr(model, "fingerprint", None)
+    return found if isinstance(found, str) else f"{type(model).__name__}:{model.model_name}"
