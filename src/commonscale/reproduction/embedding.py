@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from commonscale.encoders.images import ImageInput
 
 QUESTION: Modality = "question"
-BLOCK = 500
+BLOCK = 200
 """Items in a part: what a crash can cost, at most."""
 
 CUT = "cut"

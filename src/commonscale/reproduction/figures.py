@@ -52,7 +52,7 @@ def _difference(run: Run, values: Floats, title: str) -> Picture:
         draw,
         f"Distribution over {len(values):,} questions, from {values.min():.2f} to {values.max():.2f}, "
         f"with a mean of {values.mean():.2f}.",
-        "Figure 4. Mean standardized score (Ours) of all images minus that of all texts, for each ImageQ of the "
+        "Figure 4. Mean standardized score of all images minus that of all texts, for each ImageQ of the "
         f"training split. Mean {values.mean():.2f}.",
     )
 

@@ -15,8 +15,8 @@ SETS = {"mmqa": "MMQA", "webqa": "WebQA"}
 KINDS = {TEXT: "TextQ", IMAGE: "ImageQ"}
 NONE = "–"
 LEGEND = (
-    "Each cell: the published number / ours. A dash: not published, or not run here. * marks methods that the paper "
-    "has not."
+    "Each cell: as published / as measured here. A dash: not published, or not run here. Cos, Std and Ours are the "
+    "paper's words for cosine, labeled and standardized; * marks methods that the paper has not."
 )
 _FIGURES = {"recall@20": "Recall@20", "mrr@20": "MRR@20", "ndcg@20": "NDCG@20"}
 _RECALLS = {f"recall@{k}": f"R@{k}" for k in (1, 5, 20, 100)}
