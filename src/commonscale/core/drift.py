@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,13 @@ import numpy.typing as npt
 from commonscale.core.calibration import Calibration
 from commonscale.core.drift_windows import FALSE_ALARMS, WINDOWS, DriftTest, DriftWindows
 from commonscale.core.errors import DriftWarning, InvalidInputError
+from commonscale.core.methods import CENTERED
 from commonscale.core.statistics import as_cosines
-from commonscale.core.types import Floats, Modality, Question, Ranking
+from commonscale.core.types import Candidates, Floats, Modality, Question, Ranking
 from commonscale.core.warn import warn
+
+if TYPE_CHECKING:
+    from commonscale.core.search import JointSearch
 
 ENOUGH = 100
 """Recent questions to wait for before calibrating on them; means and hub scores of fewer are noisy."""
@@ -155,6 +159,29 @@ class DriftMonitor:
             warn(f"{report}; calibrate again on recent questions, or let policy='recalibrate' do so", DriftWarning)
         return report
 
+    def attach(self, search: JointSearch) -> Callable[[], None]:
+        """Observe every question in words that a search answers on the common scale.
+
+        Args:
+            search: the search; it should follow the living calibration (see ``LivingCalibration.attach``).
+
+        Returns:
+            A function that ends it.
+        """
+        observer = self._observe_found
+        search.observer = observer
+
+        def end() -> None:
+            if search.observer is observer:
+                search.observer = None
+
+        return end
+
+    def _observe_found(self, questions: Sequence[Question], found: Mapping[Modality, Sequence[Candidates]]) -> None:
+        worded = [place for place, question in enumerate(questions) if question.kind == "text"]
+        best = {m: [_best(candidates[place]) for place in worded] for m, candidates in found.items()}
+        self.observe(best, [questions[place] for place in worded])
+
     def reset(self) -> None:
         """Begin anew with empty windows."""
         with self._lock:
@@ -194,13 +221,18 @@ class DriftMonitor:
                 "rankings hold scores, which only a living calibration can turn back into similarities; give best "
                 "similarities by modality, or make the monitor with a LivingCalibration"
             )
-        scale = self._reference.calibration.modalities
+        calibration = self._reference.calibration
         rankings = [observed] if isinstance(observed, Ranking) else list(observed)
         best: dict[Modality, Floats] = {}
-        for modality, entry in scale.items():
-            scores = [max(hit.score for hit in hits) for ranking in rankings if (hits := ranking.of(modality))]
-            best[modality] = entry.location + entry.scale * np.array(scores, dtype=np.float64)
+        for modality, entry in calibration.modalities.items():
+            scores = np.array([max(hit.score for hit in hits) for one in rankings if (hits := one.of(modality))])
+            best[modality] = scores if calibration.method == CENTERED else scores * entry.scale + entry.location
         return best
+
+
+def _best(candidates: Candidates) -> float:
+    values = candidates.cosines if candidates.similarities is None else candidates.similarities
+    return float(values[0]) if len(values) else np.nan
 
 
 def _found(values: npt.ArrayLike, modality: Modality) -> Floats:

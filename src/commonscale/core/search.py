@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -27,10 +28,12 @@ from commonscale.core.own_documents import IDENTICAL, check_identical
 from commonscale.core.questions import QuestionBank
 from commonscale.core.ranking import Quotas
 from commonscale.core.threads import off_thread
-from commonscale.core.types import Modality, Prior, Question, Ranking, Source
+from commonscale.core.types import Candidates, Modality, Prior, Question, Ranking, Source
 from commonscale.core.unbounded import refuse_mixed_raw
 from commonscale.core.verification import FirstUse, Verification, dimension_of, verifiable, verify
 from commonscale.core.warn import warn
+
+Observer: TypeAlias = Callable[[Sequence[Question], Mapping[Modality, Sequence[Candidates]]], object]
 
 
 class JointSearch:
@@ -52,6 +55,8 @@ class JointSearch:
         failures: what to do about sources that fail.
         prior: what is known of the modality that a question wants, from its wording; None for nothing.
         stratum: which stratum questions belong to that do not say so themselves.
+        observer: called after every search on the common scale with the questions and what was found for them, by
+            modality and before merging (see ``DriftMonitor``); None for nobody.
     """
 
     def __init__(
@@ -93,6 +98,7 @@ class JointSearch:
         self._first_use = check if isinstance(check, FirstUse) else FirstUse(enabled=check)
         self.prior = prior
         self.stratum = stratum
+        self.observer: Observer | None = None
         self._calibration: Calibration | None = None
         self.calibration = calibration
 
@@ -310,8 +316,8 @@ class JointSearch:
             some = [questions[place] for place in places]
             found = await asearch_all(self._sources_for(scales[places[0]]), some, k, self.failures)
             chosen = [scales[place] for place in places]
-            # A prior may be a model of its own, which must not hold up the event loop.
-            work = len(some) if self.prior is None else ON_LOOP + 1
+            # A prior may be a model of its own, and an observer may test, which must not hold up the event loop.
+            work = len(some) if self.prior is None and self.observer is None else ON_LOOP + 1
             rankings.update(
                 zip(places, await off_loop(work, self._ranked, some, found, k, quotas, chosen), strict=True)
             )
@@ -327,7 +333,10 @@ class JointSearch:
     ) -> list[Ranking]:
         standardized = self.prior is not None and scales[0] is not None
         offsets = self.prior.offsets(questions) if self.prior is not None and standardized else None
-        return rank_all(found.answers, k, quotas, scales, found.missing, offsets)
+        rankings = rank_all(found.answers, k, quotas, scales, found.missing, offsets)
+        if self.observer is not None and scales[0] is not None:
+            self.observer(questions, found.answers)
+        return rankings
 
     def _sources_for(self, scale: Calibration | None) -> dict[Modality, Source]:
         """Give the sources to ask: those of modalities whose cosines the scale corrects do so."""
