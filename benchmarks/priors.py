@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from prior_world import PHOTO_SETS, Ranked, Wordings, load_wordings, log_odds, rank, transplanted
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
 
 from commonscale import IMAGE, TEXT, Question
 from commonscale.core.types import Floats
@@ -24,6 +23,8 @@ from commonscale.priors import LabeledPrior, LinearPrior, SelfTaughtPrior, ZeroS
 from commonscale.priors.fitting import fit_regression
 from commonscale.priors.odds import centered
 from commonscale.priors.self_taught import GRID
+from commonscale.priors.vectors import features_of
+from commonscale.priors.words import word_vectors
 from commonscale.priors.zero_shot import PROMPTS
 
 LABELS = (20, 50, 100, 500)
@@ -41,6 +42,7 @@ DESCRIBED = {
     ),
 }
 DRAWS = 20
+SEEDS = 10
 RESAMPLES = 2000
 LIMIT = 6.0
 
@@ -76,21 +78,24 @@ def wording(shared: Path, wordings: Wordings) -> None:
     ]
     for count in LABELS:
         found: dict[str, list[tuple[float, float, float]]] = {}
-        for seed in range(DRAWS):
+        for seed in range(SEEDS):
             order = np.random.default_rng(seed).permutation(len(wordings.questions))
             train, test = order[:count], order[count:]
             asked, labels = wordings.pick(train)
             held, _ = wordings.pick(test)
             truth = wordings.wants_text[test]
+            more, more_labels = asked + extra, labels + [m for _, m in examples]
             for name, prior in (
-                ("embeddings", LabeledPrior.fit(asked, labels, modalities=(TEXT, IMAGE))),
+                ("embeddings", LabeledPrior.fit(asked, labels, modalities=(TEXT, IMAGE), words=False)),
+                ("embeddings and words", LabeledPrior.fit(asked, labels, modalities=(TEXT, IMAGE))),
                 (
-                    "embeddings, 12 examples more",
-                    LabeledPrior.fit(asked + extra, labels + [m for _, m in examples], modalities=(TEXT, IMAGE)),
+                    "embeddings and words, 12 examples more",
+                    LabeledPrior.fit(more, more_labels, modalities=(TEXT, IMAGE)),
                 ),
+                ("words", _words_alone(asked, labels)),
             ):
-                found.setdefault(name, []).append(_quality(prior.probabilities(held, _rates(labels))[:, 0], truth))
-            found.setdefault("bag of words", []).append(_quality(_bag_of_words(asked, labels, held), truth))
+                seen = _words_only(held) if name == "words" else held
+                found.setdefault(name, []).append(_quality(prior.probabilities(seen, _rates(labels))[:, 0], truth))
         for name, rows in found.items():
             print(f"| {name} | {count} | " + " | ".join(_range(column) for column in np.array(rows).T) + " |")
     for name, prompts in (("examples", PROMPTS), ("descriptions", DESCRIBED)):
@@ -166,24 +171,26 @@ def transplanted_wordings(shared: Path, wordings: Wordings) -> None:
 
 def self_taught(shared: Path, _: Wordings) -> None:
     """Fit the real self-taught prior on captions, whose wording says nothing of where their photo is kept."""
+    with np.load(shared / "models/photo-test-embeddings.npz", allow_pickle=False) as arrays:
+        vectors, captions = arrays["text"], arrays["captions"]
     print("| set | flat | gain, share of the base rate | text | image | followed anyway: text | image |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in PHOTO_SETS:
-        path = shared / f"data/{name}.npz"
-        ranked = rank(path)
-        with np.load(path, allow_pickle=False) as arrays:
-            bank = [Question(vector=row) for row in arrays["calibration_questions"]]
-            asked = arrays["questions"]
+        ranked = rank(shared / f"data/{name}.npz")
+        asked, bank = (
+            [Question(str(t), v) for t, v in zip(captions[:, k], vectors[:, k], strict=True)] for k in (0, 1)
+        )
         prior = SelfTaughtPrior.fit(bank, ranked.best)
-        offsets = prior.offsets([Question(vector=row) for row in asked])[TEXT]
         texts, images = ranked.best[TEXT], ranked.best[IMAGE]
-        vectors = np.stack([question.vector for question in bank if question.vector is not None]).astype(np.float64)
         margins = np.abs(texts - images)
-        fit = fit_regression(vectors, (images > texts).astype(np.int64), 2, margins / margins.mean(), GRID)
-        anyway = centered(asked @ fit.weights.T + fit.intercept, LIMIT)[:, 0] * strength_of(ranked.best)
-        plain, with_it, followed = (ranked.reciprocal_ranks(o) for o in (np.zeros(len(asked)), offsets, anyway))
-        cells = [f"{_mean(with_it, ranked, k) - _mean(plain, ranked, k):+.4f}" for k in (True, False)]
-        cells += [f"{_mean(followed, ranked, k) - _mean(plain, ranked, k):+.4f}" for k in (True, False)]
+        seen = features_of(bank, None, words=True)
+        fit = fit_regression(seen, (images > texts).astype(np.int64), 2, margins / margins.mean(), GRID)
+        anyway = LinearPrior((TEXT, IMAGE), fit.weights, fit.intercept, strength=prior.strength, words=True)
+        plain = ranked.reciprocal_ranks(np.zeros(len(asked)))
+        cells = []
+        for one in (prior, anyway):
+            gained = ranked.reciprocal_ranks(one.offsets(asked)[TEXT])
+            cells += [f"{_mean(gained, ranked, kind) - _mean(plain, ranked, kind):+.4f}" for kind in (True, False)]
         facts = prior.facts
         gain = f"{facts['gain']:.4f} ± {facts['gain_error']:.4f}, {facts['gain_share']:.1%}"
         print(f"| {name} | {prior.flat} | {gain} | " + " | ".join(cells) + " |")
@@ -205,25 +212,24 @@ def _priors(
         "zero-shot": ZeroShotPrior.fit(asked, encoder),  # type: ignore[arg-type]
         "self-taught": SelfTaughtPrior.fit(asked, {m: best[rows] for m, best in ranked.best.items()}),
     }
+    made["self-taught, embeddings alone"] = SelfTaughtPrior.fit(
+        asked, {m: best[rows] for m, best in ranked.best.items()}, words=False
+    )
     for count in (20, 50, 100, len(asked)):
         made[f"{count} labels"] = LabeledPrior.fit(asked[:count], labels[:count], modalities=(TEXT, IMAGE))
+    made[f"{len(asked)} labels, embeddings alone"] = LabeledPrior.fit(
+        asked, labels, modalities=(TEXT, IMAGE), words=False
+    )
     return made
 
 
-def _bag_of_words(asked: Sequence[Question], labels: Sequence[str], held: Sequence[Question]) -> Floats:
-    words = CountVectorizer(binary=True, token_pattern=r"\w+").fit([question.text for question in asked])
-    train, test = (_unit(words.transform([q.text for q in some]).toarray()) for some in (asked, held))
-    fit = fit_regression(train, np.array([label == IMAGE for label in labels], dtype=np.int64), 2)
-    return LinearPrior((TEXT, IMAGE), fit.weights, fit.intercept).probabilities(
-        [Question(vector=row.astype(np.float32)) for row in test], _rates(labels)
-    )[:, 0]
+def _words_alone(asked: Sequence[Question], labels: Sequence[str]) -> LabeledPrior:
+    return LabeledPrior.fit(_words_only(asked), labels, modalities=(TEXT, IMAGE), words=False)
 
 
-def _unit(rows: Floats) -> Floats:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    # A question without a known word gets a word of its own, which no weight was learnt for.
-    filled = np.where(norms > 0, rows, 1e-6)
-    return np.asarray(filled / np.linalg.norm(filled, axis=1, keepdims=True), dtype=np.float64)
+def _words_only(questions: Sequence[Question]) -> list[Question]:
+    rows = word_vectors([question.text for question in questions]).astype(np.float32)
+    return [Question(question.text, row) for question, row in zip(questions, rows, strict=True)]
 
 
 def _rates(labels: Sequence[str]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from commonscale import Calibration, JointSearch, ModalityCalibration, ModalityStatistics, Question
+from commonscale import Background, Calibration, JointSearch, ModalityCalibration, ModalityStatistics, Question
 from commonscale.core.errors import (
     EncoderMismatchError,
     FileFormatError,
@@ -22,7 +22,8 @@ from commonscale.core.errors import (
     NotCalibratedError,
 )
 from commonscale.priors import FunctionPrior, LinearPrior, Prior, ZeroShotPrior, best_scores, load_prior, strength_of
-from commonscale.priors.odds import STEEPEST, centered, log_softmax, slope_of
+from commonscale.priors.odds import STEEPEST, calibration_of, centered, log_softmax, slope_of
+from commonscale.priors.words import PLACES, word_vectors
 from sources import ArraySource, unit_rows
 
 finite = st.floats(-50, 50)
@@ -111,7 +112,7 @@ def test_what_cannot_be_used_is_refused() -> None:
         Told([]).scaled(float("nan"))
     with pytest.raises(InvalidInputError, match=r"limit must be .* got 0"):
         Told([], limit=0)
-    with pytest.raises(NotCalibratedError, match=r"this Told was not fitted to a scale.*scaled_to\(best_scores"):
+    with pytest.raises(NotCalibratedError, match=r"this Told was not fitted to a scale.*scaled_to\(calibration"):
         Told([[0, 0]]).offsets(asked("a"))
     with pytest.raises(InvalidInputError, match=r"must have shape \(2, 2\), got \(1, 2\)"):
         Told([[0, 0]], strength=1).offsets(asked("a", "b"))
@@ -152,6 +153,56 @@ def test_the_strength_of_three_modalities_is_the_root_mean_square_and_leaves_out
         strength_of({"a": np.zeros(3), "b": np.zeros(2)})
     with pytest.raises(InvalidInputError, match="at least two questions"):
         strength_of({"a": np.array([1.0, np.nan]), "b": np.array([np.nan, 1.0])})
+
+
+def test_a_calibration_tells_the_strength_too() -> None:
+    entries = {
+        "text": ModalityCalibration(ModalityStatistics(0.8, 0.06, 9), background=Background(0.1, 0.04, 50)),
+        "image": ModalityCalibration(ModalityStatistics(0.3, 0.02, 9), background=Background(0.0, 0.01, 70)),
+    }
+    # Scores are divided by the square root of the background's spread: .06 / .2 and .02 / .1.
+    assert strength_of(Calibration(entries)) == pytest.approx(np.sqrt(0.3**2 + 0.2**2) / 2)
+    assert Told([[0, 0]]).scaled_to(Calibration(entries)).strength == strength_of(Calibration(entries))
+    with pytest.raises(InvalidInputError, match=r"a calibration of at least two modalities, got \['text'\]"):
+        strength_of(Calibration({"text": entries["text"]}))
+
+
+def test_platt_scaling_finds_slope_and_bias() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 2, 4000)
+    odds = np.where(truth == 0, 1, -1) * 1.5**2 / 2 + 1.5 * rng.standard_normal(4000)
+    skewed = np.column_stack([odds + 1.2, -odds]) * 2
+    slope, bias = calibration_of(skewed, truth)
+    assert slope == pytest.approx(0.25, abs=0.02)
+    assert bias[0] - bias[1] == pytest.approx(-0.6, abs=0.1)
+    three = np.eye(3)[rng.integers(0, 3, 900)]
+    slope, bias = calibration_of(three, three.argmax(axis=1))
+    assert 5 < slope < STEEPEST
+    np.testing.assert_allclose(bias, 0, atol=0.5)
+    assert calibration_of(-skewed, truth)[0] == 0.0
+    assert not calibration_of(-skewed, truth)[1].any()
+
+
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=5))
+def test_word_vectors_are_unit_or_null_and_ignore_order_case_and_repeats(texts: list[str]) -> None:
+    rows = word_vectors(texts)
+    norms = np.linalg.norm(rows, axis=1)
+    assert ((np.abs(norms - 1) < 1e-12) | (norms == 0)).all()
+    np.testing.assert_array_equal(word_vectors(["Is it RED, red?"]), word_vectors(["red it is"]))
+    assert rows.shape == (len(texts), PLACES)
+
+
+def test_a_linear_prior_can_see_words_beside_the_embedding(tmp_path: Path) -> None:
+    weights = np.zeros((2, 2 + PLACES))
+    weights[1, 2:] = 4.0 * word_vectors(["color"])[0]
+    prior = LinearPrior(("text", "image"), weights, np.zeros(2), strength=1.0, words=True)
+    vector = np.array([1.0, 0.0], dtype=np.float32)
+    rows = prior.evidence([Question("color", vector), Question("who", vector), Question("", vector)])
+    np.testing.assert_allclose(rows, [[0, 4 / np.sqrt(2)], [0, 0], [0, 0]])
+    assert prior.dimension == 2
+    prior.save(tmp_path / "prior.json")
+    again = load_prior(tmp_path / "prior.json")
+    np.testing.assert_array_equal(again.evidence([Question("color", vector)]), rows[:1])  # type: ignore[attr-defined]
 
 
 def test_the_slope_recovers_how_wrong_evidence_is_scaled_and_is_zero_where_it_is_worth_nothing() -> None:

@@ -11,6 +11,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
+from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError, NotCalibratedError
 from commonscale.core.types import Floats, Modality, Question
 from commonscale.priors.odds import centered, log_softmax, slope_of
@@ -137,11 +138,12 @@ class Prior(ABC):
         made.strength = strength
         return made
 
-    def scaled_to(self: P, best: Mapping[Modality, Floats]) -> P:
+    def scaled_to(self: P, best: Mapping[Modality, Floats] | Calibration) -> P:
         """Give a copy whose strength suits a scale, learnt without labels (see ``strength_of``).
 
         Args:
-            best: the best score of each banked question in each modality (see ``best_scores``).
+            best: the calibration in use; or the best score of each banked question in each modality (see
+                ``best_scores``).
 
         Raises:
             InvalidInputError: if there are fewer than two modalities or two questions.
@@ -171,8 +173,7 @@ class Prior(ABC):
         if self.strength is None:
             raise NotCalibratedError(
                 f"this {type(self).__name__} was not fitted to a scale, so it does not know what log-odds are worth in "
-                f"scores; call prior.scaled_to(best_scores(search, questions)) with unlabeled questions, or "
-                f"prior.scaled(strength)"
+                f"scores; call prior.scaled_to(calibration) with the calibration in use, or prior.scaled(strength)"
             )
         return self.strength
 

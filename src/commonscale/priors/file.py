@@ -104,7 +104,7 @@ def _build(
         return PromptPrior.from_document(document, llm, strength, limit)
     if not isinstance(kind, str) or kind not in LINEAR:
         raise ValueError(f"kind {kind!r} is not known")
-    refuse_unknown(document, {"encoder_fingerprint", "own_encoder", "weights", "intercept", "facts"})
+    refuse_unknown(document, {"encoder_fingerprint", "own_encoder", "words", "weights", "intercept", "facts"})
     known = field(document, "encoder_fingerprint", str, type(None))
     return LINEAR[kind](
         modalities,
@@ -114,5 +114,6 @@ def _build(
         limit=limit,
         encoder=encoder if field(document, "own_encoder", bool) else None,
         fingerprint=known if fingerprint is None else fingerprint,
+        words=field(document, "words", bool),
         facts={str(key): float(value) for key, value in field(document, "facts", dict).items()},
     )

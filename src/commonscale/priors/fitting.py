@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from commonscale.core.extras import require
 from commonscale.core.types import Floats
-from commonscale.priors.odds import Codes, losses, rates_of, slope_of
+from commonscale.priors.odds import Codes, calibration_of, losses, rates_of
 
 GRID = (1.0, 3.0, 10.0, 30.0, 100.0)
 """Inverse regularizations tried. Embeddings have norm 1, so what is usual for standardized features is too strict."""
@@ -60,8 +60,8 @@ def fit_regression(
     """Fit evidence of modalities to labeled embeddings.
 
     The regularization with the lowest out-of-fold log-loss is taken, and the out-of-fold evidence then finds the
-    slope that makes it calibrated, from 0 where it is worth nothing. Equal embeddings, one question asked often,
-    stay in one fold: else the regression would be judged on what it has learnt by heart.
+    slope and bias that make it calibrated, a slope of 0 where it is worth nothing. Equal embeddings, one question
+    asked often, stay in one fold: else the regression would be judged on what it has learnt by heart.
 
     Args:
         vectors: unit rows (n, d).
@@ -81,17 +81,17 @@ def fit_regression(
         coefficients, intercept = _evidence(features, codes, counted, modalities, UNTRIED)
         return Fit(coefficients, intercept - coefficients @ mean, UNTRIED, 1.0)
     rates = rates_of(codes, modalities)
-    best, slope, lowest = UNTRIED, 0.0, losses(np.zeros((len(codes), modalities)), rates, codes)
-    base = lowest
+    base = losses(np.zeros((len(codes), modalities)), rates, codes)
+    best, slope, bias, lowest = UNTRIED, 0.0, np.zeros(modalities), base
     for c in grid:
         evidence = _out_of_fold(features, codes, counted, modalities, c, folds)
         # Each is judged after its own calibration, which is what will be used of it.
-        found = slope_of(evidence, codes)
-        lost = losses(found * evidence, rates, codes)
+        steepness, shift = calibration_of(evidence, codes)
+        lost = losses(steepness * evidence + shift, rates, codes)
         if lost.sum() < lowest.sum():
-            best, slope, lowest = c, found, lost
+            best, slope, bias, lowest = c, steepness, shift, lost
     coefficients, intercept = _evidence(features, codes, counted, modalities, best)
-    coefficients, intercept = slope * coefficients, slope * intercept
+    coefficients, intercept = slope * coefficients, slope * intercept + bias
     gains = base - lowest
     sums = np.bincount(groups_of(vectors), weights=gains)
     error = float(np.sqrt(len(sums)) * sums.std() / len(gains))

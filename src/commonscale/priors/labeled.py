@@ -13,7 +13,7 @@ from commonscale.core.warn import warn
 from commonscale.priors.base import LIMIT, codes_of
 from commonscale.priors.fitting import fit_regression
 from commonscale.priors.linear import LinearPrior
-from commonscale.priors.vectors import fingerprint_of, vectors_of
+from commonscale.priors.vectors import all_worded, features_of, fingerprint_of
 
 if TYPE_CHECKING:
     from commonscale.encoders.base import Encoder
@@ -23,7 +23,7 @@ FEWEST = 20
 
 
 class LabeledPrior(LinearPrior):
-    """Logistic regression on the embeddings of labeled questions.
+    """Logistic regression on the embeddings and words of labeled questions.
 
     Its facts: ``labels``, ``regularization`` (the inverse regularization C), ``slope`` (of the calibration, already
     in the weights), and from cross-validation, where there are labels enough, ``gain`` (log-loss saved against the
@@ -42,6 +42,7 @@ class LabeledPrior(LinearPrior):
         modalities: Sequence[Modality] | None = None,
         encoder: Encoder | None = None,
         fingerprint: str | None = None,
+        words: bool | None = None,
         strength: float | None = None,
         limit: float = LIMIT,
     ) -> LabeledPrior:
@@ -56,6 +57,7 @@ class LabeledPrior(LinearPrior):
             modalities: the labels in order; by default those that occur, in the order of their first.
             encoder: embeds the questions' texts; by default the vectors they are searched with are taken.
             fingerprint: whose embeddings those are, to be kept with the prior, if no encoder is given.
+            words: whether their words are seen beside the embeddings; by default if every question has a text.
             strength: units of score for each nat; see ``scaled_to``.
             limit: most nats between two modalities.
 
@@ -80,7 +82,8 @@ class LabeledPrior(LinearPrior):
                 f"a prior from {len(codes)} labeled questions is a guess; label at least {FEWEST}", FewQuestionsWarning
             )
         made_by = fingerprint_of(encoder, fingerprint)
-        fit = fit_regression(vectors_of(questions, encoder), codes, len(known))
+        seen = all_worded(questions) if words is None else words
+        fit = fit_regression(features_of(questions, encoder, words=seen), codes, len(known))
         return cls(
             known,
             fit.weights,
@@ -89,5 +92,6 @@ class LabeledPrior(LinearPrior):
             limit=limit,
             encoder=encoder,
             fingerprint=made_by,
+            words=seen,
             facts={"labels": float(len(codes))} | fit.facts(),
         )

@@ -12,22 +12,24 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Floats, Modality, Question
 from commonscale.priors.base import LIMIT, Prior
 from commonscale.priors.document import head, write
-from commonscale.priors.vectors import check_fingerprint, fingerprint_of, vectors_of
+from commonscale.priors.vectors import check_fingerprint, features_of, fingerprint_of
+from commonscale.priors.words import PLACES
 
 if TYPE_CHECKING:
     from commonscale.encoders.base import Encoder
 
 
 class LinearPrior(Prior):
-    """Evidence ``weights @ embedding + intercept``, of unit question embeddings.
+    """Evidence ``weights @ features + intercept``; the features are the unit embedding, and the words if wanted.
 
     ``LabeledPrior``, ``SelfTaughtPrior`` and ``ZeroShotPrior`` differ in how they find the numbers.
 
     Attributes:
-        weights: shape (modalities, d).
+        weights: shape (modalities, features).
         intercept: shape (modalities,).
         encoder: embeds the questions' texts; None takes the vectors they are searched with.
         encoder_fingerprint: whose embeddings it takes, if known.
+        words: whether it sees the questions' words beside the embeddings.
         facts: what was measured when it was made; see the classes.
     """
 
@@ -43,6 +45,7 @@ class LinearPrior(Prior):
         limit: float = LIMIT,
         encoder: Encoder | None = None,
         fingerprint: str | None = None,
+        words: bool = False,
         facts: Mapping[str, float] | None = None,
     ) -> None:
         """Set up the prior from its numbers.
@@ -55,6 +58,7 @@ class LinearPrior(Prior):
             limit: most nats between two modalities.
             encoder: embeds the questions' texts; by default the vectors they are searched with are taken.
             fingerprint: whose embeddings those are, if no encoder is given.
+            words: whether the weights are of embeddings followed by ``word_vectors``, each divided by sqrt(2).
             facts: measurements to keep with it.
 
         Raises:
@@ -73,12 +77,13 @@ class LinearPrior(Prior):
             raise InvalidInputError("the weights and intercept of a prior must be finite")
         self.encoder = encoder
         self.encoder_fingerprint = fingerprint_of(encoder, fingerprint)
+        self.words = words
         self.facts = dict(facts or {})
 
     @property
     def dimension(self) -> int:
         """Length of the embeddings that it takes."""
-        return int(self.weights.shape[1])
+        return int(self.weights.shape[1]) - self.words * PLACES
 
     @property
     def flat(self) -> bool:
@@ -89,10 +94,11 @@ class LinearPrior(Prior):
         """Embed the questions, if they are not yet, and apply the weights."""
         if not questions or self.flat:
             return np.zeros((len(questions), len(self.modalities)))
-        vectors = vectors_of(questions, self.encoder)
-        if vectors.shape[1] != self.dimension:
+        vectors = features_of(questions, self.encoder, words=self.words)
+        dimension = vectors.shape[1] - self.words * PLACES
+        if dimension != self.dimension:
             raise InvalidInputError(
-                f"this prior takes question embeddings of dimension {self.dimension}, got {vectors.shape[1]}; "
+                f"this prior takes question embeddings of dimension {self.dimension}, got {dimension}; "
                 f"give the encoder that it was made with (encoder=...), or make it again"
             )
         return np.asarray(vectors @ self.weights.T + self.intercept)
@@ -117,6 +123,7 @@ class LinearPrior(Prior):
                 **head(self),
                 "encoder_fingerprint": self.encoder_fingerprint,
                 "own_encoder": self.encoder is not None,
+                "words": self.words,
                 "weights": self.weights.tolist(),
                 "intercept": self.intercept.tolist(),
                 "facts": self.facts,

@@ -13,6 +13,9 @@ Codes = npt.NDArray[np.int64]
 STEEPEST = 50.0
 """Largest slope that ``slope_of`` gives; smoothed targets keep it far below for any real evidence."""
 
+_STEPS = 100
+_SMALLEST_STEP = 1e-8
+
 
 def centered(evidence: Floats, limit: float) -> Floats:
     """Cut evidence so that no two modalities differ by more than ``limit``, and take the mean off each row.
@@ -63,11 +66,7 @@ def slope_of(evidence: Floats, codes: Codes) -> float:
     Returns:
         The slope, from 0 (the evidence is worth nothing) to ``STEEPEST``.
     """
-    modalities = evidence.shape[1]
-    own = np.bincount(codes, minlength=modalities) + 1.0
-    sure = (own / (own + 1.0))[codes]
-    targets = np.repeat(((1.0 - sure) / (modalities - 1))[:, None], modalities, axis=1)
-    targets[np.arange(len(codes)), codes] = sure
+    targets = _smoothed(codes, evidence.shape[1])
     rates = targets.mean(axis=0)
 
     def derivative(slope: float) -> float:
@@ -83,3 +82,56 @@ def slope_of(evidence: Floats, codes: Codes) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if derivative(middle) > 0 else (middle, high)
     return (low + high) / 2
+
+
+def calibration_of(evidence: Floats, codes: Codes) -> tuple[float, Floats]:
+    """Fit slope and bias with which ``rates * exp(a * evidence + b)`` is calibrated on labels.
+
+    Platt scaling (Platt 1999) for any number of modalities, with his smoothed targets, and with a standard normal
+    prior on each bias, so that few labels move it little. The loss is convex; Newton's method with step halving
+    finds its minimum.
+
+    Args:
+        evidence: finite, shape (n, modalities); of questions that it was not fitted on.
+        codes: the true modalities (n,).
+
+    Returns:
+        The slope, from 0 (the evidence is worth nothing; the bias is then 0 too) to ``STEEPEST``, and the bias
+        (modalities,).
+    """
+    modalities = evidence.shape[1]
+    targets = _smoothed(codes, modalities)
+    levels = np.log(targets.mean(axis=0))
+    # Columns of the design: the evidence, then one indicator for each modality's bias.
+    design = np.concatenate(
+        [evidence[:, :, None], np.broadcast_to(np.eye(modalities), (len(codes), *(modalities,) * 2))], 2
+    )
+    ridge = np.array([1e-9, *[1.0] * modalities])
+
+    def loss(point: Floats) -> float:
+        return float(-(targets * log_softmax(design @ point + levels)).sum() + (ridge * point**2).sum() / 2)
+
+    point = np.zeros(modalities + 1)
+    for _ in range(_STEPS):
+        shares = np.exp(log_softmax(design @ point + levels))
+        gradient = np.einsum("nm,nmk->k", shares - targets, design) + ridge * point
+        mixed = np.einsum("nm,nmk->nk", shares, design)
+        curvature = np.einsum("nm,nmk,nml->kl", shares, design, design) - mixed.T @ mixed + np.diag(ridge)
+        step = np.linalg.solve(curvature, gradient)
+        size = 1.0
+        while loss(point - size * step) > loss(point) and size > _SMALLEST_STEP:
+            size /= 2
+        point = point - size * step
+        if np.abs(size * step).max() < _SMALLEST_STEP:
+            break
+    slope, bias = float(point[0]), point[1:]
+    return (0.0, np.zeros(modalities)) if slope <= 0 else (min(slope, STEEPEST), bias)
+
+
+def _smoothed(codes: Codes, modalities: int) -> Floats:
+    """Give targets (n, modalities) that are not quite sure: (n + 1) / (n + 2) for a label that n questions have."""
+    own = np.bincount(codes, minlength=modalities) + 1.0
+    sure = (own / (own + 1.0))[codes]
+    targets = np.repeat(((1.0 - sure) / (modalities - 1))[:, None], modalities, axis=1)
+    targets[np.arange(len(codes)), codes] = sure
+    return np.asarray(targets)

@@ -14,7 +14,7 @@ from commonscale.priors.base import LIMIT
 from commonscale.priors.fitting import Fit, fit_regression, groups_of
 from commonscale.priors.linear import LinearPrior
 from commonscale.priors.strength import strength_of
-from commonscale.priors.vectors import fingerprint_of, vectors_of
+from commonscale.priors.vectors import all_worded, features_of, fingerprint_of
 
 if TYPE_CHECKING:
     from commonscale.encoders.base import Encoder
@@ -38,7 +38,7 @@ GRID = (0.3, 1.0, 3.0, 10.0)
 
 
 class SelfTaughtPrior(LinearPrior):
-    """Logistic regression on question embeddings, fitted to the modality that wins each banked question.
+    """Logistic regression on question embeddings and words, fitted to the modality that wins each banked question.
 
     The scores are seldom sure of the modality, but where one kind of wording wins more often in one modality, all
     questions worded like that can learn from it. Close decisions count little in the regression (each question by
@@ -61,6 +61,7 @@ class SelfTaughtPrior(LinearPrior):
         *,
         encoder: Encoder | None = None,
         fingerprint: str | None = None,
+        words: bool | None = None,
         limit: float = LIMIT,
     ) -> SelfTaughtPrior:
         """Fit it, with the strength that suits the scores.
@@ -71,6 +72,7 @@ class SelfTaughtPrior(LinearPrior):
                 was found.
             encoder: embeds the questions' texts; by default the vectors they are searched with are taken.
             fingerprint: whose embeddings those are, to be kept with the prior, if no encoder is given.
+            words: whether their words are seen beside the embeddings; by default if every question has a text.
             limit: most nats between two modalities.
 
         Returns:
@@ -92,7 +94,8 @@ class SelfTaughtPrior(LinearPrior):
             )
         made_by = fingerprint_of(encoder, fingerprint)
         contested = np.flatnonzero(np.isfinite(scores).sum(axis=1) > 1)
-        vectors = vectors_of([questions[int(place)] for place in contested], encoder)
+        seen = all_worded(questions) if words is None else words
+        vectors = features_of([questions[int(place)] for place in contested], encoder, words=seen)
         weights, intercept, facts = _learn(vectors, scores[contested])
         return cls(
             modalities,
@@ -102,6 +105,7 @@ class SelfTaughtPrior(LinearPrior):
             limit=limit,
             encoder=encoder,
             fingerprint=made_by,
+            words=seen,
             facts=facts,
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Floats, Modality, Question
 
@@ -22,14 +23,17 @@ figures are flat from a third of it to once as much again.
 """
 
 
-def strength_of(best: Mapping[Modality, Floats]) -> float:
+def strength_of(best: Mapping[Modality, Floats] | Calibration) -> float:
     """Fit the strength of a prior to a scale: half the spread of the score difference between modalities.
 
     With two modalities it is ``sd(s_text - s_image) / 2`` over the questions' best hits, with more the same of the
     root mean square over the pairs. Scores on another scale, twice as wide, give twice the strength.
 
+    A calibration keeps the spread of each modality's best hits, not their covariance; taking that for 0 gives a
+    strength that is a few percent higher, which makes no difference (docs/priors.md).
+
     Args:
-        best: the best score of each question in each modality (n,), NaN where nothing was found.
+        best: the calibration, or the best score of each question in each modality (n,), NaN where nothing was found.
 
     Returns:
         Units of score for each nat.
@@ -38,6 +42,8 @@ def strength_of(best: Mapping[Modality, Floats]) -> float:
         InvalidInputError: if there are fewer than two modalities, lengths differ, or no pair of modalities has two
             questions that found something in both.
     """
+    if isinstance(best, Calibration):
+        return _of_calibration(best)
     if len(best) < 2:
         raise InvalidInputError(
             f"the strength of a prior needs best scores in at least two modalities, got {sorted(best)}"
@@ -57,6 +63,16 @@ def strength_of(best: Mapping[Modality, Floats]) -> float:
             "give unlabeled questions of the kind that users ask"
         )
     return float(np.sqrt(np.mean(variances))) / NATS
+
+
+def _of_calibration(calibration: Calibration) -> float:
+    entries = calibration.modalities
+    if len(entries) < 2:
+        raise InvalidInputError(
+            f"the strength of a prior needs a calibration of at least two modalities, got {sorted(entries)}"
+        )
+    variances = [(entry.statistics.std / entry.scale) ** 2 for entry in entries.values()]
+    return float(np.sqrt(2.0 * np.mean(variances))) / NATS
 
 
 def best_scores(search: JointSearch, questions: Sequence[Question]) -> dict[Modality, Floats]:

@@ -11,6 +11,7 @@ from commonscale.core.dense import unit_rows
 from commonscale.core.encoder_methods import lacking
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
 from commonscale.core.types import Floats, Question
+from commonscale.priors.words import word_vectors
 
 if TYPE_CHECKING:
     from commonscale.encoders.base import Encoder
@@ -47,6 +48,28 @@ def vectors_of(questions: Sequence[Question], encoder: Encoder | None) -> Floats
     if len({row.shape for row in rows}) > 1:
         raise InvalidInputError(f"the questions' vectors differ in shape: {sorted({row.shape for row in rows})}")
     return unit_rows(np.stack(rows)).astype(np.float64)
+
+
+def features_of(questions: Sequence[Question], encoder: Encoder | None, *, words: bool) -> Floats:
+    """Give what a regression sees of each question: its embedding, and its words if asked for.
+
+    Args:
+        questions: at least one.
+        encoder: as for ``vectors_of``.
+        words: whether the words go in too, with the same weight as the embedding.
+
+    Returns:
+        Shape (n, d), or (n, d + PLACES) with words; the rows have norm 1, less where a question has no words.
+    """
+    vectors = vectors_of(questions, encoder)
+    if not words:
+        return vectors
+    return np.asarray(np.hstack([vectors, word_vectors([question.text for question in questions])]) / np.sqrt(2.0))
+
+
+def all_worded(questions: Sequence[Question]) -> bool:
+    """Say whether every question has a wording, not only a vector."""
+    return all(question.text.strip() for question in questions)
 
 
 def fingerprint_of(encoder: Encoder | None, told: str | None) -> str | None:
