@@ -87,6 +87,6 @@ def fresh(calibration: Calibration, modality: str, questions: Sequence[Question]
     result = Fresh(best.mean(), best.std(), table=dict(zip(store.documents, numbers, strict=True)))
     if chance:
         spread = found.std(axis=1).mean()
-        result.location = found.mean() - spread * NormalDist().inv_cdf(1e-5 / len(rows))
+        result.location = found.mean() - spread * NormalDist().inv_cdf(1e-5 / len(np.unique(rows, axis=0)))
         result.scale = np.sqrt(spread) if spread > 1e-7 else 1.0
     return result

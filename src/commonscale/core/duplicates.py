@@ -94,6 +94,17 @@ class DistinctCount:
             if not self._copies[key]:
                 del self._copies[key]
 
+    def state(self) -> npt.NDArray[np.uint64]:
+        """Give what is counted, keys and numbers (2, n), for ``from_state``."""
+        return np.array([list(self._copies), list(self._copies.values())], dtype=np.uint64)
+
+    @classmethod
+    def from_state(cls, state: npt.NDArray[np.uint64]) -> DistinctCount:
+        """Go on from a ``state``."""
+        made = cls()
+        made._copies.update(dict(zip(state[0].tolist(), state[1].tolist(), strict=True)))
+        return made
+
 
 def count_distinct(vectors: npt.ArrayLike) -> int:
     """Count the different directions among vectors (n, d); see ``DistinctCount``."""

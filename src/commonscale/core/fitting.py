@@ -12,6 +12,7 @@ import numpy.typing as npt
 from commonscale.core.background import Background
 from commonscale.core.centering import centered_rows
 from commonscale.core.correction import HUB_WEIGHT, Correction, DocumentTable
+from commonscale.core.duplicates import DistinctCount
 from commonscale.core.errors import InvalidInputError, SourceError
 from commonscale.core.own_documents import OwnDocuments
 from commonscale.core.question_vectors import question_rows
@@ -146,6 +147,7 @@ class ModalityPass:
         self._parts: list[Floats] = []
         self._sums = np.zeros(len(bank))
         self._squares = np.zeros(len(bank))
+        self._distinct = DistinctCount()
         self._best = np.full(len(bank), -np.inf)
         self._best_ids: list[str | None] = [None] * len(bank)
 
@@ -166,6 +168,7 @@ class ModalityPass:
         found = centered_rows(vectors, document_mean, "document") @ self._bank.T
         if self._weight:
             table[:, 2] = hub_scores(found)
+            self._distinct.add(vectors)
         own = self._own.found_in(vectors)
         if own is not None and self._weight:
             for row in np.flatnonzero(own.any(axis=1)).tolist():
@@ -203,7 +206,8 @@ class ModalityPass:
             return Fitted(correction, None, tuple(self._best_ids), best)
         means = sums / count
         stds = np.sqrt(np.maximum(squares / count - means**2, 0.0))
-        return Fitted(correction, Background.fit(sums, squares, count), tuple(self._best_ids), best, means, stds)
+        level = Background.fit(sums, squares, count, self._distinct.count)
+        return Fitted(correction, level, tuple(self._best_ids), best, means, stds)
 
 
 class _Twice:

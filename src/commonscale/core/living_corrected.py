@@ -71,7 +71,7 @@ class CorrectedModality(LivingModality):
         if self.documents is None or levels is None:
             return None
         means, stds = levels
-        return Background(float(means.mean()), float(stds.mean()), len(self.documents))
+        return Background(float(means.mean()), float(stds.mean()), self.documents.distinct.count)
 
     @property
     def levels(self) -> tuple[Floats, Floats] | None:

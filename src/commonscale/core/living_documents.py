@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from commonscale.core.centering import centered_rows
 from commonscale.core.correction import HUB_WEIGHT
+from commonscale.core.duplicates import DistinctCount
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.fitting import hub_scores
 from commonscale.core.living_hits import SAME, LivingHits
@@ -153,6 +154,7 @@ class LivingDocuments:
         sums: number, sum and sum of squares of the similarities with each question (3, C), for the chance level.
         total: of the unit vectors (d,); the share of a document whose vector was not known when it went is the mean.
         kept: the vectors, None if they are not kept.
+        distinct: how many of them differ, for the chance level.
     """
 
     def __init__(self, lens: Lens, *, keep: bool) -> None:
@@ -163,6 +165,7 @@ class LivingDocuments:
         self.sums = np.zeros((3, len(lens.bank)))
         self.total: Floats = np.zeros(len(lens.document_mean))
         self.kept: dict[str, Vector] | None = {} if keep else None
+        self.distinct = DistinctCount()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -188,6 +191,7 @@ class LivingDocuments:
                 rows, measured = rows[news], Measured(measured.table[news], measured.similarities[news])
             if self.lens.chance:
                 self.sums += measured.sums()
+                self.distinct.add(rows)
             self.total += rows.sum(axis=0, dtype=np.float64)
             self.table.put(fresh, measured.table)
             self.hits.take(fresh, measured.similarities)
@@ -226,6 +230,7 @@ class LivingDocuments:
             "table": self.table.values(ids),
             "sums": self.sums,
             "total": self.total,
+            "distinct": self.distinct.state(),
             "kept": None if self.kept is None else np.stack([self.kept[key] for key in ids]),
         }
 
@@ -235,6 +240,7 @@ class LivingDocuments:
         made = cls(lens, keep=keep)
         made.table.put(state["ids"], state["table"])
         made.sums, made.total, made.hits = state["sums"], state["total"], hits
+        made.distinct = DistinctCount.from_state(state["distinct"])
         if keep:
             made.kept = dict(zip(state["ids"], state["kept"], strict=True))
         return made
@@ -246,6 +252,11 @@ class LivingDocuments:
         old = {**{key: before[key] for key in ids if key in before}, **self._kept(ids)}
         if self.lens.chance and (len(old) < len(ids) or len(self) - len(ids) < FEW):
             return False
+        if self.lens.chance:
+            try:
+                self.distinct.remove(np.stack(list(old.values())))
+            except InvalidInputError:
+                return False  # What went is not what came: only the store knows.
         mean = self.total / max(1, len(self.table))
         self.total -= mean * (len(ids) - len(old))
         for _, rows in blocks(old, len(self.hits)):
