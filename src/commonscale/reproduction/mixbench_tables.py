@@ -9,7 +9,7 @@ from commonscale.datasets import SUBSETS
 from commonscale.diagnostics.report import Table
 from commonscale.reproduction.published import MIXBENCH_MODELS, published
 from commonscale.reproduction.results import Run, stands_for
-from commonscale.reproduction.tables import NONE
+from commonscale.reproduction.tables import BETWEEN, NONE
 
 _METHODS = {
     "cosine": "cosine",
@@ -48,7 +48,7 @@ def _cells(model: str, method: str, run: Run | None) -> list[str]:
         found = ours.get(subset, {"methods": {}})["methods"].get(method, {})
         columns.append([theirs.get(subset, {}).get(method), found.get(AS_PUBLISHED), found.get(STANDARD)])
     columns.append([_mean([column[part] for column in columns]) for part in range(3)])
-    return [" / ".join(NONE if value is None else f"{value:.3f}" for value in column) for column in columns]
+    return [BETWEEN.join(NONE if value is None else f"{value:.3f}" for value in column) for column in columns]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

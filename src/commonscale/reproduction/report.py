@@ -79,6 +79,8 @@ def _settings(runs: Sequence[Run]) -> list[str]:
             name += " Captions of pictures are not used. Training questions calibrate, and none of them is evaluated."
         if not run.complete:
             name += " This is not the paper's setting: its numbers cannot be compared with the published ones."
+        elif not run.published_data:
+            name += " Its questions are not as many as the published files have: these are other data than the paper's."
         words.append(" ".join([name, *settings.get("notes", [])]))
     return words
 

@@ -11,6 +11,9 @@ from typing import Any
 from commonscale.core.errors import FileFormatError
 
 NUMBERS = "numbers.json"
+QUESTIONS = {"mmqa": {"text": 721, "image": 230}, "webqa": {"text": 2455, "image": 2511}}
+"""How many questions of each kind the published files have, in the split that is evaluated."""
+
 SCHEMA = 1
 
 
@@ -40,6 +43,11 @@ class Run:
     def complete(self) -> bool:
         """Whether it is the paper's setting: the full pool and all questions."""
         return bool(self.numbers["sizes"] == {"pool": "full", "limit": None, "documents": None})
+
+    @property
+    def published_data(self) -> bool:
+        """Whether it asked exactly as many questions as the published files have."""
+        return self.dataset not in QUESTIONS or self.numbers["counts"]["evaluated"] == QUESTIONS[self.dataset]
 
     @property
     def size(self) -> int:

@@ -14,6 +14,9 @@ from commonscale.reproduction.results import Run, stands_for
 SETS = {"mmqa": "MMQA", "webqa": "WebQA"}
 KINDS = {TEXT: "TextQ", IMAGE: "ImageQ"}
 NONE = "–"
+BETWEEN = "\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}"
+"""Between the numbers of a cell, which stay on one line."""
+
 LEGEND = (
     "Each cell: as published / as measured here. A dash: not published, or not run here. Cos, Std and Ours are the "
     "paper's words for cosine, labeled and standardized; * marks methods that the paper has not."
@@ -138,7 +141,7 @@ def _shown(runs: Sequence[Run], model: str, cells: Sequence[Cell], form: str) ->
     for value, lookup, dataset in cells:
         run = stands_for(runs, dataset, model)
         ours = None if run is None else lookup(run)
-        shown.append(f"{_number(value, form)} / {_number(ours, form)}")
+        shown.append(BETWEEN.join((_number(value, form), _number(ours, form))))
     return shown
 
 

@@ -55,7 +55,7 @@ def test_mmqa_and_mixbench_into_one_report(command: Command, clip: Path, tmp_pat
     assert outcome.code == 0, outcome.err
     assert "GR-CLIP" in outcome.out
     page = (out / "report.html").read_text("utf-8")
-    assert "31.90 / " in page
+    assert "31.90\u00a0/\u00a0" in page
     assert "MixBench: NDCG@10" in page
 
 

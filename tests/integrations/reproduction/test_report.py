@@ -52,13 +52,14 @@ def test_one_page_json_and_figures(out: Path) -> None:
     )
     assert "<b>own</b>" not in page
     assert "own&lt;/b&gt;&amp;co" in page or "b&gt;&amp;co" in page
-    assert "31.90 / " in page
+    assert "31.90\u00a0/\u00a0" in page
+    assert "these are other data than the paper&#39;s" in page
     assert "This is not the paper&#39;s setting" in page
 
 
 def cells(row: list[str]) -> Iterator[tuple[float | None, float | None]]:
     for cell in row:
-        theirs, ours = (None if part == "–" else float(part.replace("−", "-")) for part in cell.split(" / "))
+        theirs, ours = (None if part == "–" else float(part.replace("−", "-")) for part in cell.split("\u00a0/\u00a0"))
         yield theirs, ours
 
 
