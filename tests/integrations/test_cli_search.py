@@ -23,6 +23,7 @@ from cli_world import Command, Outcome, write_folder
 from commonscale import Calibration, JointSearch, Question, load_encoder
 from commonscale.cli.questions import read_questions
 from commonscale.core.errors import CommonscaleWarning, FewQuestionsWarning, FileFormatError, InvalidInputError
+from commonscale.embedding.scan import sha256_of
 from commonscale.index import Document, FaissIndex
 from tiny_models import save_tiny_clip
 
@@ -165,11 +166,65 @@ def test_without_calibration_the_command_that_makes_one_is_named(run: Command, o
     assert len(run.hits(out, "a red dog", "--raw", "-k", 3)) == 3
 
 
+@pytest.mark.parametrize("method", ["standardized", "chance"])
+def test_indexing_again_brings_the_calibration_up_to_date(
+    run: Command, out: Path, clip: Path, questions: Path, tmp_path: Path, method: str
+) -> None:
+    run("calibrate", out, "--questions", questions, "--method", method)
+    before = Calibration.load(out / "calibration.json")
+    assert "up to date" not in run("index", tmp_path / "folder", "--out", out).err
+    (tmp_path / "folder" / "new.txt").write_text("a new dog")
+    (tmp_path / "folder" / "red.png").unlink()
+    outcome = run("index", tmp_path / "folder", "--out", out)
+    assert outcome.code == 0
+    assert "The calibration was brought up to date with the 8 questions that it is of." in outcome.err
+    kept = Calibration.load(out / "calibration.json")
+    assert run("search", out, "a red dog").err == ""
+    run("calibrate", out, "--questions", questions, "--method", method)
+    fresh = Calibration.load(out / "calibration.json")
+    for modality, entry in fresh.modalities.items():
+        mine = kept.modalities[modality]
+        assert (mine.location, mine.scale) == pytest.approx((entry.location, entry.scale), abs=1e-6)
+        assert mine.statistics.mean == pytest.approx(entry.statistics.mean, abs=1e-6)
+    means = {m: entry.statistics.mean for m, entry in kept.modalities.items()}
+    assert means != {m: entry.statistics.mean for m, entry in before.modalities.items()}
+    # Nothing of the questions' wording is kept.
+    assert not any(question.encode() in (out / "questions.npz").read_bytes() for question in QUESTIONS)
+
+
+def test_a_modality_that_comes_is_calibrated_too(run: Command, out: Path, questions: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    texts = list(folder.rglob("*.txt"))
+    held = {path: path.read_bytes() for path in texts}
+    for path in texts:
+        path.unlink()
+    run("index", folder, "--out", out)
+    run("calibrate", out, "--questions", questions, "--method", "standardized")
+    assert list(Calibration.load(out / "calibration.json").modalities) == ["image"]
+    for path, data in held.items():
+        path.write_bytes(data)
+    assert "brought up to date" in run("index", folder, "--out", out).err
+    assert sorted(Calibration.load(out / "calibration.json").modalities) == ["image", "text"]
+    assert run("search", out, "a red dog").err == ""
+
+
+def test_a_damaged_bank_is_a_warning(calibrated: Outcome, run: Command, out: Path, tmp_path: Path) -> None:
+    index = FaissIndex.open(out)
+    (out / "questions.npz").write_bytes(b"nothing")
+    index.set_note("calibration", {**index.notes["calibration"], "bank": sha256_of(out / "questions.npz")})
+    index.save()
+    (tmp_path / "folder" / "new.txt").write_text("a new dog")
+    outcome = run("index", tmp_path / "folder", "--out", out)
+    assert outcome.code == 0
+    assert "warning: the calibration could not be brought up to date" in outcome.err
+
+
 def test_a_changed_index_or_calibration_is_warned_of(
     calibrated: Outcome, run: Command, out: Path, tmp_path: Path
 ) -> None:
     assert run("search", out, "a red dog").err == ""
     (tmp_path / "folder" / "new.txt").write_text("a new dog")
+    (out / "questions.npz").unlink()
     run("index", tmp_path / "folder", "--out", out)
     outcome = run("search", out, "a red dog", "--json")
     assert outcome.code == 0

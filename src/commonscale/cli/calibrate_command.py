@@ -11,7 +11,9 @@ from rich.table import Table
 from commonscale.cli.console import output, say, warn
 from commonscale.cli.opening import CALIBRATION, encoder_for, has_index, open_filled_index
 from commonscale.cli.questions import read_questions
+from commonscale.cli.scale import FILE, write_scale
 from commonscale.core.calibration import Calibration, ModalityCalibration
+from commonscale.core.living import LivingCalibration
 from commonscale.core.methods import CHANCE, check_method
 from commonscale.core.search import JointSearch
 from commonscale.core.types import Modality, Question
@@ -21,8 +23,6 @@ from commonscale.index import FaissIndex
 
 if TYPE_CHECKING:
     from commonscale.encoders import BatchedEncoder
-
-FILE = "calibration.json"
 
 
 def calibrate(directory: Path, questions_file: Path, method: str, encoder: str | None, device: str | None) -> None:
@@ -54,11 +54,8 @@ def _of_index(
     index = open_filled_index(directory)
     with index.exclusive():
         questions = _embedded(texts, encoder_for(index, encoder, device))
-        calibration = JointSearch(index.sources(), provenance=index.provenance()).calibrate(questions, method=method)
-        calibration.save(directory / FILE)
-        note = {"sha256": sha256_of(directory / FILE), "index": index.content_hash, "documents": len(index)}
-        index.set_note(CALIBRATION, note)
-        index.save()
+        living = LivingCalibration.fit(questions, index.sources(), method=method, provenance=index.provenance())
+        calibration = write_scale(index, living)
     return {modality: len(index.documents(modality)) for modality in index.modalities}, calibration
 
 

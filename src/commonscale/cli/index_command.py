@@ -19,6 +19,7 @@ from commonscale.cli.opening import (
     open_index,
 )
 from commonscale.cli.plan import Plan, make_plan
+from commonscale.cli.scale import renew_scale
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
 from commonscale.embedding.manifest import has_shards
@@ -68,6 +69,7 @@ def index_folder(folder: Path, out: Path, encoder: str | None, device: str | Non
         if model is None and plan.todo:
             model = encoder_for(index, encoder, device)
         interrupt, done = _run(index, model, plan)
+        renew_scale(index)
     unreadable = sorted([*plan.unreadable, *done.unreadable], key=lambda item: item.id)
     _report(index, found, plan, done, unreadable)
     if interrupt:

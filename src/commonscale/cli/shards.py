@@ -17,6 +17,7 @@ from commonscale.cli.opening import (
     load,
     open_index,
 )
+from commonscale.cli.scale import renew_scale
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
 from commonscale.embedding import Shards, open_shards
 from commonscale.embedding.records import ShardBatch
@@ -54,6 +55,7 @@ def index_shards(folder: Path, out: Path, encoder: str | None, device: str | Non
             encoder_for(index, encoder, device)
         filling = _Filling(index, shards)
         index.save()
+        renew_scale(index)
     say(
         f"Documents: {filling.added} added, {filling.changed} changed, {filling.removed} removed, "
         f"{filling.same} unchanged."
