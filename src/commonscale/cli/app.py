@@ -9,7 +9,7 @@ import typer
 
 import commonscale
 from commonscale.cli.console import command, output, say
-from commonscale.core.methods import DEFAULT, UNLABELED
+from commonscale.core.methods import AUTO, DEFAULT, UNLABELED
 
 app = typer.Typer(
     help="Text and images in one honest ranking.",
@@ -131,16 +131,22 @@ def embed(
 def calibrate(
     directory: Index,
     questions: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="FILE",
             exists=True,
             dir_okay=False,
             help='UTF-8, one question per line; or .jsonl with a field "question" in each line.',
         ),
-    ],
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER_OR_LIST", exists=True, help="Pictures that are questions: a folder, or a list of paths."
+        ),
+    ] = None,
     method: Annotated[
-        str, typer.Option(metavar="NAME", help=f"One of {', '.join(UNLABELED)}; docs/chance.md compares them.")
+        str, typer.Option(metavar="NAME", help=f"One of {', '.join((AUTO, *UNLABELED))}; docs/chance.md compares them.")
     ] = DEFAULT,
     encoder: Encoder = None,
     device: Device = None,
@@ -150,10 +156,16 @@ def calibrate(
     Give questions as users ask them, at least 30, better 100 or more; no answers or labels are needed. DIR is an
     index, or what the embed command wrote. Writes DIR/calibration.json and prints what was learned of each modality.
     "standardized" is the method of Yamashita et al. 2025.
+
+    Pictures that are questions (search --image) have a scale of their own: give some with --images, as users ask with
+    them, or a sample of the indexed ones; each one's own hit is left out of what is learned. The kind of questions that
+    is not given keeps those that it was calibrated with.
     """
     from commonscale.cli.calibrate_command import calibrate as run
 
-    run(directory, questions, method, encoder, device)
+    if questions is None and images is None:
+        raise typer.BadParameter("give a file of questions, or pictures with --images", param_hint="--questions")
+    run(directory, questions, images, method, encoder, device)
 
 
 @app.command("search")
@@ -164,6 +176,10 @@ def search(
     questions: Annotated[
         Path | None,
         typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Many questions, as for calibrate."),
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", exists=True, dir_okay=False, help="A picture that is the question."),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="How many hits.")] = 10,
     raw: Annotated[bool, typer.Option("--raw", help="Rank by raw cosine; needs no calibration.")] = False,
@@ -181,21 +197,24 @@ def search(
 
     The score says how many standard deviations a hit lies above the mean best cosine of its modality.
 
-    --json prints one object per question and line: {"question": text, "ranked_by": "score" or "cosine", "hits":
-    [{"rank": from 1, "id": text, "modality": "text" or "image", "score": number, null with --raw, "cosine": number,
-    "path": where the file is, "text": the passage, "" for a picture}, ...]}. Warnings go to stderr.
+    --json prints one object per question and line: {"question": text (a picture's path), "ranked_by": "score" or
+    "cosine", "hits": [{"rank": from 1, "id": text, "modality": "text" or "image", "score": number, null with --raw,
+    "cosine": number, "path": where the file is, "text": the passage, "" for a picture}, ...]}. Warnings go to stderr.
     """
     from commonscale.cli import search_command as cmd
     from commonscale.cli.questions import read_questions
 
-    if (question is None) == (questions is None):
-        raise typer.BadParameter("give one question, or a file of them with --questions", param_hint="QUESTION")
+    if sum(given is not None for given in (question, questions, image)) != 1:
+        raise typer.BadParameter(
+            "give one question, a file of them with --questions, or a picture with --image", param_hint="QUESTION"
+        )
     if question is not None and not question.strip():
         raise typer.BadParameter("the question is empty; say what to search for", param_hint="QUESTION")
     limits = cmd.parse_quotas(minimum or [], "--minimum"), cmd.parse_quotas(maximum or [], "--maximum")
-    asked = read_questions(questions) if questions else [question or ""]
-    rankings = cmd.search(directory, asked, cmd.Settings(k, raw, *limits), encoder, device)
-    for text, ranking in zip(asked, rankings, strict=True):
+    asked = read_questions(questions) if questions else [question] if question else []
+    images = [image] if image else []
+    rankings = cmd.search(directory, asked, cmd.Settings(k, raw, *limits), encoder, device, images)
+    for text, ranking in zip([*asked, *map(str, images)], rankings, strict=True):
         if as_json:
             typer.echo(cmd.as_json(text, ranking, raw))
         else:

@@ -14,6 +14,7 @@ from rich.text import Text
 from commonscale.cli.calibrate_command import load_calibration
 from commonscale.cli.console import output, printable
 from commonscale.cli.opening import encoder_for, open_filled_index
+from commonscale.core.calibration import Calibration
 from commonscale.core.errors import NotCalibratedError
 from commonscale.core.search import JointSearch
 from commonscale.core.types import Hit, Modality, Question, Ranking
@@ -57,26 +58,45 @@ def parse_quotas(values: Sequence[str], option: str) -> dict[Modality, int]:
 
 
 def search(
-    directory: Path, questions: Sequence[str], settings: Settings, encoder: str | None, device: str | None
+    directory: Path,
+    questions: Sequence[str],
+    settings: Settings,
+    encoder: str | None,
+    device: str | None,
+    images: Sequence[Path] = (),
 ) -> list[Ranking]:
-    """Rank an index's documents for each question.
+    """Rank an index's documents for each question in words, then for each picture that is one.
 
     Raises:
-        NotCalibratedError: if there is no calibration and ``raw`` is not asked for.
+        NotCalibratedError: if there is no calibration for such questions and ``raw`` is not asked for.
+        ImageError: if a picture cannot be read.
         CommonscaleError: if the index, the calibration or the encoder cannot be used.
     """
     index = open_filled_index(directory, mmap=True)
     calibration = None if settings.raw else load_calibration(index)
-    if not settings.raw and calibration is None:
+    if not settings.raw:
+        _check_calibrated(directory, calibration, words=bool(questions), pictures=bool(images))
+    joint = JointSearch(index.sources(), calibration, provenance=index.provenance())
+    model = encoder_for(index, encoder, device)
+    asked = [Question(t, v) for t, v in zip(questions, model.encode_questions(list(questions)), strict=True)]
+    if images:
+        asked += [Question(vector=vector, kind="image") for vector in model.encode_images(list(images))]
+    return joint.search_batch(asked, settings.k, minimum=settings.minimum, maximum=settings.maximum, raw=settings.raw)
+
+
+def _check_calibrated(directory: Path, calibration: Calibration | None, *, words: bool, pictures: bool) -> None:
+    if words and (calibration is None or not calibration.modalities):
         raise NotCalibratedError(
             f"{directory}: not calibrated, so texts and pictures have no common scale yet; calibrate it with: "
             f"commonscale calibrate {directory} --questions FILE (one question per line, no labels), or rank by raw "
             f"cosine with --raw"
         )
-    joint = JointSearch(index.sources(), calibration, provenance=index.provenance())
-    vectors = encoder_for(index, encoder, device).encode_questions(list(questions))
-    asked = [Question(text, vector) for text, vector in zip(questions, vectors, strict=True)]
-    return joint.search_batch(asked, settings.k, minimum=settings.minimum, maximum=settings.maximum, raw=settings.raw)
+    if pictures and (calibration is None or calibration.image_questions is None):
+        raise NotCalibratedError(
+            f"{directory}: not calibrated with pictures that are questions, which have a scale of their own; calibrate "
+            f"it with: commonscale calibrate {directory} --images FOLDER (pictures as users ask with them, or a sample "
+            f"of the indexed ones), or rank by raw cosine with --raw"
+        )
 
 
 def as_json(question: str, ranking: Ranking, raw: bool) -> str:
