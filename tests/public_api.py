@@ -27,6 +27,7 @@ from commonscale import (
     load_encoder,
     to_cosine,
 )
+from commonscale.datasets import DatasetQuestion, MixBench, MultiModalQA, RetrievalDataset, UniVLDR, WebQA
 from commonscale.embedding import open_shards
 from commonscale.encoders import Encoder
 from commonscale.evaluation import (
@@ -41,6 +42,7 @@ from commonscale.evaluation import (
     score_methods,
 )
 from commonscale.index import Document, FaissIndex
+from commonscale.reproduction import Sizes, reproduce, write_reproduction
 
 
 class OwnSource:
@@ -116,3 +118,17 @@ def evaluation(path: Path) -> str:
     found: Interval = comparison.differences["image"]["standardized"]["chance"]["mrr@20"]
     means = means_of(score_methods(Benchmark.load(path), ["rrf"]))
     return f"{found.value} {found.low} {found.sign} {results[str(path)] | means}"
+
+
+def datasets(folder: Path) -> list[str]:
+    sets: list[RetrievalDataset] = [MultiModalQA(folder, pictures=folder / "a.zip"), WebQA(folder), UniVLDR(folder)]
+    asked: list[DatasetQuestion] = [question for each in sets for question in each.questions(each.evaluation_split)]
+    mixed = MixBench(folder).subset("OVEN")
+    return [*(question.text for question in asked), *(document.modality for document in mixed.documents())]
+
+
+def reproduction(folder: Path) -> list[Path]:
+    encoder: Encoder = load_encoder("openai/clip-vit-base-patch32")
+    sizes = Sizes(pool="context", limit=100, documents=1000)
+    run: Path = reproduce("mmqa", folder, folder / "out", encoder, encoder_name="clip", sizes=sizes, progress=True)
+    return [run, *write_reproduction(folder / "out")]

@@ -123,6 +123,8 @@ def test_the_official_files() -> None:
     assert Counter(question.modality for question in questions) == {None: 1490, "text": 721, "image": 230}
     kinds = Counter(question.kind for question in questions)
     assert (kinds["TextQ"], kinds["TableQ"], kinds["ImageQ"], kinds["ImageListQ"]) == (721, 369, 230, 141)
+    golds = Counter(len(question.relevant) for question in questions if question.kind == "TextQ")
+    assert golds == {1: 386, 2: 335}, "each named once, where the file repeats some"
     context = {document for question in questions for document in question.context}
     assert Counter(modality for modality, _ in context) == {"text": 22278, "image": 11867}
     assert sum(1 for _ in data.questions("test")) == 3660

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,23 @@ def test_a_huge_object_is_read_in_pieces(tmp_path: Path) -> None:
     entries = {f"q{n}": webqa_question("val", f"q{n}", words if n == 1 else "?", "text") for n in range(3)}
     (tmp_path / "WebQA_train_val.json").write_text(json.dumps(entries, indent=1), "utf-8")
     assert [len(question.text) for question in WebQA(tmp_path).questions("test")] == [1, len(words) - 1, 1]
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    words = "word " * 2000
+    entries = {
+        f"q{n}": webqa_question("val", f"q{n}", "?", "text", txt_posFacts=[text_fact(f"q{n}_1", words)])
+        for n in range(3000)
+    }
+    data = WebQA(write_webqa(tmp_path, entries, {}, {}))
+    assert (tmp_path / "WebQA_train_val.json").stat().st_size > 30e6
+    del entries
+    tracemalloc.start()
+    assert sum(1 for _ in data.questions("test")) == 3000
+    assert sum(1 for _ in data.passages()) == 3000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6, "a piece of the file, one entry, and the ids"
 
 
 @pytest.mark.parametrize(
