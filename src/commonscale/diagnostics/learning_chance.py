@@ -55,7 +55,9 @@ def draw_chance(
         locations, scales, best, parts = [], [], [], []
         for modality, source in sources.items():
             own = learned.backgrounds[modality]
-            level = Background(own.mean, own.std, counts[modality], own.p)
+            # Of the sample some are copies, which count once: the same share is taken for copies among all.
+            different = max(1, round(own.documents / len(source.vectors) * counts[modality]))
+            level = Background(own.mean, own.std, different, own.p)
             rows = question_rows(asked, modality, source.vectors.shape[1])
             questions, documents, minus = corrected(learned.corrections[modality], rows, numbered[modality])
             scores = (questions @ documents.T - minus - level.level) / level.scale
