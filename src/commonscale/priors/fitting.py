@@ -92,6 +92,9 @@ def fit_regression(
             best, slope, bias, lowest = c, steepness, shift, lost
     coefficients, intercept = _evidence(features, codes, counted, modalities, best)
     coefficients, intercept = slope * coefficients, slope * intercept + bias
+    # Nothing is known of modalities without a label: they get the mean of the others.
+    known = np.bincount(codes, minlength=modalities) > 0
+    coefficients[~known], intercept[~known] = coefficients[known].mean(axis=0), intercept[known].mean()
     gains = base - lowest
     sums = np.bincount(groups_of(vectors), weights=gains)
     error = float(np.sqrt(len(sums)) * sums.std() / len(gains))
