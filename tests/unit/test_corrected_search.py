@@ -125,19 +125,20 @@ def test_asynchronous_searches_give_the_same() -> None:
     search, other = searching(data), searching(data, Asking)
 
     async def both() -> Any:
-        await other.acalibrate(questions(data["bank"]))
+        await other.acalibrate(questions(data["bank"]), method="chance")
         return await other.asearch_batch(questions(data["asked"]), 7)
 
-    search.calibrate(questions(data["bank"]))
+    search.calibrate(questions(data["bank"]), method="chance")
     assert search.search_batch(questions(data["asked"]), 7) == asyncio.run(both())
 
 
 def test_the_default_needs_vectors_and_says_when_it_falls_back() -> None:
     data = world(4, bank=30)
-    assert searching(data).calibrate(questions(data["bank"])).method == DEFAULT == "chance"
+    assert searching(data).calibrate(questions(data["bank"]), method="chance").method == "chance"
+    assert DEFAULT == "auto"
     search = searching(data, ArraySource)
     with pytest.warns(MethodFallbackWarning, match=r"'standardized' instead of 'chance'.*ArraySource"):
-        calibration = search.calibrate(questions(data["bank"]))
+        calibration = search.calibrate(questions(data["bank"]), method="chance")
     assert calibration == Calibration(
         searching(data).calibrate(questions(data["bank"]), method="standardized").modalities,
         questions=30,
@@ -153,7 +154,7 @@ def test_the_default_needs_vectors_and_says_when_it_falls_back() -> None:
 def test_documents_that_came_later_are_found_with_a_warning(kind: type[ArraySource]) -> None:
     data = world(5, bank=30)
     search = searching(data, kind)
-    search.calibrate(questions(data["bank"]))
+    search.calibrate(questions(data["bank"]), method="chance")
     source = search.sources["text"]
     source.ids.append("text:new")
     source.vectors = np.concatenate([source.vectors, data["asked"][:1]])
@@ -195,7 +196,7 @@ def test_it_is_saved_and_read_again_whole(method: str, tmp_path: Path) -> None:
 )
 def test_a_lost_or_damaged_table_is_told(spoil, message: str, tmp_path: Path) -> None:
     data = world(7, bank=30)
-    searching(data).calibrate(questions(data["bank"])).save(tmp_path / "calibration.json")
+    searching(data).calibrate(questions(data["bank"]), method="chance").save(tmp_path / "calibration.json")
     spoil(tmp_path, next(tmp_path.glob("*.npz")))
     with pytest.raises(FileFormatError, match=message):
         Calibration.load(tmp_path / "calibration.json")
@@ -204,7 +205,7 @@ def test_a_lost_or_damaged_table_is_told(spoil, message: str, tmp_path: Path) ->
 def test_a_plain_calibration_leaves_no_table_behind(tmp_path: Path) -> None:
     data = world(8, bank=30)
     search = searching(data)
-    search.calibrate(questions(data["bank"])).save(tmp_path / "calibration.json")
+    search.calibrate(questions(data["bank"]), method="chance").save(tmp_path / "calibration.json")
     search.calibrate(questions(data["bank"]), method="standardized").save(tmp_path / "calibration.json")
     assert [file.name for file in tmp_path.iterdir()] == ["calibration.json"]
     assert '"schema_version": 1' in (tmp_path / "calibration.json").read_text()
@@ -213,7 +214,7 @@ def test_a_plain_calibration_leaves_no_table_behind(tmp_path: Path) -> None:
 def test_hits_of_others_get_the_same_scores() -> None:
     data = world(9, bank=30)
     search = searching(data)
-    calibration = search.calibrate(questions(data["bank"]))
+    calibration = search.calibrate(questions(data["bank"]), method="chance")
     question = questions(data["asked"])[0]
     hits = search.search(question, 30).of("text")
     cosines = np.array([hit.cosine for hit in hits])
@@ -229,7 +230,7 @@ def test_a_modality_without_documents_is_absent() -> None:
     data = world(10, bank=30) | {"image": np.empty((0, 8), dtype=np.float32)}
     search = searching(data)
     with pytest.warns(UserWarning, match="modality 'image' returned no document"):
-        calibration = search.calibrate(questions(data["bank"]))
+        calibration = search.calibrate(questions(data["bank"]), method="chance")
     assert list(calibration.modalities) == ["text"]
     assert len(search.search(questions(data["asked"])[0], 5)) == 5
 
@@ -237,23 +238,23 @@ def test_a_modality_without_documents_is_absent() -> None:
 def test_a_source_is_held_to_its_contract() -> None:
     data = world(11, bank=30)
     search = searching(data)
-    search.calibrate(questions(data["bank"]))
+    search.calibrate(questions(data["bank"]), method="chance")
     search.sources["text"].search = lambda asked, k: [Candidates(["a"], np.array([np.nan])) for _ in asked]
     with pytest.raises(SourceError, match="null or not finite"):
         search.search(questions(data["asked"])[0], 5)
     search = searching(data)
     search.sources["text"].scan = lambda size: iter([(["a", "b"], np.ones((1, 8)))])
     with pytest.raises(SourceError, match=r"gave 2 ids with vectors of shape \(1, 8\)"):
-        search.calibrate(questions(data["bank"]))
+        search.calibrate(questions(data["bank"]), method="chance")
     search.sources["text"].scan = lambda size: iter([(["a"], np.zeros((1, 8)))])
     with pytest.raises(SourceError, match="have no direction"):
-        search.calibrate(questions(data["bank"]))
+        search.calibrate(questions(data["bank"]), method="chance")
 
 
 def test_another_dimension_is_refused() -> None:
     data = world(12, bank=30)
     search = searching(data)
-    search.calibrate(questions(data["bank"]))
+    search.calibrate(questions(data["bank"]), method="chance")
     with pytest.raises((CalibrationMismatchError, InvalidInputError), match="8"):
         search.search(Question("?", np.ones(5, dtype=np.float32)), 5)
 
@@ -263,17 +264,17 @@ def test_pictures_and_words_have_scales_of_their_own() -> None:
     search = searching(data)
     words = questions(data["bank"])
     pictures = [Question(vector=row, kind="image") for row in data["image"][:30]]
-    search.calibrate(words)
+    search.calibrate(words, method="chance")
     with pytest.raises(NotCalibratedError, match="no statistics of questions that are pictures"):
         search.search(pictures[0], 5)
-    search.calibrate(pictures)
+    search.calibrate(pictures, method="chance")
     alone = searching(data)
-    alone.calibrate(words)
+    alone.calibrate(words, method="chance")
     batch = search.search_batch([words[0], pictures[0], words[1]], 5)
     assert batch[0::2] == alone.search_batch(words[:2], 5)
     assert batch[1] == search.search(pictures[0], 5)
     only = searching(data)
-    only.calibrate(pictures)
+    only.calibrate(pictures, method="chance")
     assert only.search(pictures[0], 5) == batch[1]
     with pytest.raises(NotCalibratedError, match="covers"):
         only.search(words[0], 5)
@@ -292,7 +293,7 @@ class Wants:
 def test_a_prior_is_added_to_the_scores() -> None:
     data = world(14, bank=30)
     search = searching(data)
-    search.calibrate(questions(data["bank"]))
+    search.calibrate(questions(data["bank"]), method="chance")
     asked = questions(data["asked"])
     plain = search.search_batch(asked, 100)
     search.prior = Wants(image=1000.0)
@@ -324,7 +325,7 @@ def test_strata_have_scales_of_their_own() -> None:
     data = world(15, bank=60)
     search = searching(data)
     asked = [Question(vector=row, stratum="a" if i % 2 else "b") for i, row in enumerate(data["bank"])]
-    calibration = search.calibrate(asked)
+    calibration = search.calibrate(asked, method="chance")
     assert set(calibration.strata) == {"a", "b"}
     question = Question(vector=data["asked"][0])
     scales = {key: search.search(replace(question, stratum=key), 3).hits for key in (None, "a", "b", "unknown")}
@@ -342,3 +343,30 @@ def test_one_question_and_one_document_are_enough_to_go_on(method: str) -> None:
     with pytest.warns(UserWarning, match="1 different question"):
         search.calibrate([Question(vector=data["bank"][0])], method=method)
     assert len(search.search(Question(vector=rng.permutation(data["asked"][0])), 5)) == 2
+
+
+def test_the_default_is_the_chance_level_unless_similarities_spread_widely() -> None:
+    wide, narrow = world(17, bank=40), world(17, bank=40, dimension=64)
+    for data, method in ((wide, "standardized"), (narrow, "chance")):
+        found = searching(data).calibrate(questions(data["bank"]))
+        chosen = searching(data).calibrate(questions(data["bank"]), method=method)
+        assert found == replace(chosen, created=found.created)
+        again = asyncio.run(searching(data).acalibrate(questions(data["bank"])))
+        assert again == replace(chosen, created=again.created)
+    assert all(e.background.std <= 0.3 for e in chosen.modalities.values() if e.background)
+
+
+def test_passages_stand_in_for_questions_that_are_missing() -> None:
+    data = world(18, bank=40, dimension=64)
+    search = searching(data)
+    with pytest.warns(UserWarning, match="8 different questions"):
+        few = search.calibrate(questions(data["bank"][:8]), method="chance")
+    filled = search.calibrate(questions(data["bank"][:8]), at_least=40)
+    assert (filled.method, filled.questions) == ("chance", 8)
+    assert filled.modalities["text"].background != few.modalities["text"].background
+    assert (
+        search.calibrate(questions(data["bank"]), at_least=40).modalities
+        == search.calibrate(questions(data["bank"])).modalities
+    )
+    with pytest.raises(InvalidInputError, match="at_least must be a number of questions"):
+        search.calibrate(questions(data["bank"]), at_least=0)

@@ -22,6 +22,13 @@ CHANCE = 1e-5
 than normal ones, so this is a setting, not a measured rate; less favours images, more favours texts."""
 
 
+WIDE = 0.3
+"""The standard deviation above which similarities have too few effective dimensions (``1 / std^2``, here 11) for the
+normal tail that the chance level extrapolates: it would lie far above 1, which no similarity reaches. CLIP's are at
+.09 to .16 and those of a small photo encoder at .14 to .21, where the chance level is best; those of the drawn world of
+the demonstration are at .31 to .38, where it is not (measured, see ``docs/chance.md``)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Background:
     """The similarities of a modality's documents with questions that they do not answer.
@@ -64,6 +71,11 @@ class Background:
         means = sums / documents
         variances = np.maximum(squares / documents - means**2, 0.0)
         return cls(float(means.mean()), float(np.sqrt(variances).mean()), documents if distinct is None else distinct)
+
+    @property
+    def wide(self) -> bool:
+        """Whether the spread is too wide for a chance level, see ``WIDE``."""
+        return self.std > WIDE
 
     @property
     def level(self) -> float:

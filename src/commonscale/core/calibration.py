@@ -119,12 +119,19 @@ class Calibration:
             raise InvalidInputError(f"the number of questions must be at least 0, got {self.questions}")
 
     @classmethod
-    def from_bank(cls, bank: QuestionBank, provenance: Mapping[Modality, Provenance] | None = None) -> Calibration:
+    def from_bank(
+        cls,
+        bank: QuestionBank,
+        provenance: Mapping[Modality, Provenance] | None = None,
+        *,
+        questions: int | None = None,
+    ) -> Calibration:
         """Fit on unlabeled questions: their pseudo-positive samples (Eq. 3-4), or the chance level.
 
         Args:
             bank: the questions with what was learned of them, for the method that it was fitted for.
             provenance: where each modality's cosines come from.
+            questions: how many users' questions it holds; None for all of it.
 
         Returns:
             The calibration; modalities without documents are absent from it. If questions have a ``stratum``, it has
@@ -145,7 +152,7 @@ class Calibration:
             )
             for modality, entry in _with_provenance(statistics, provenance).items()
         }
-        calibration = cls(entries, bank.method, len(bank))
+        calibration = cls(entries, bank.method, len(bank) if questions is None else questions)
         groups = [question.stratum for question in bank.questions]
         if not any(group is not None for group in groups):
             return calibration

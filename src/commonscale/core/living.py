@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy.typing as npt
 
+from commonscale.core.calibrating import too_wide
 from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.dense import unit_rows
 from commonscale.core.errors import (
@@ -22,7 +23,7 @@ from commonscale.core.failures import FailurePolicy, check_policy
 from commonscale.core.living_bank import LivingBank, Settings
 from commonscale.core.living_documents import Vectors
 from commonscale.core.living_file import read, write
-from commonscale.core.methods import DEFAULT, STANDARDIZED, check_method
+from commonscale.core.methods import AUTO, CHANCE, DEFAULT, STANDARDIZED, check_choice
 from commonscale.core.own_documents import IDENTICAL, check_identical
 from commonscale.core.scanning import vectors_of
 from commonscale.core.search import JointSearch
@@ -141,7 +142,7 @@ class LivingCalibration:
                 f"the wording of users' questions may be stored"
             )
         settings = Settings(
-            check_method(method),
+            CHANCE if check_choice(method) == AUTO else method,
             capacity,
             forgetting,
             keep_text,
@@ -158,7 +159,11 @@ class LivingCalibration:
             warn(f"calibrated with method {STANDARDIZED!r}, not {method!r}: {error}", MethodFallbackWarning)
             settings = replace(settings, method=STANDARDIZED)
             banks = _fitted(questions, sources, settings, policy)
-        return cls(banks, sources, settings, provenance or {}, policy)
+        made = cls(banks, sources, settings, provenance or {}, policy)
+        if method != AUTO or not too_wide(made.calibration):
+            return made
+        settings = replace(settings, method=STANDARDIZED)
+        return cls(_fitted(questions, sources, settings, policy), sources, settings, provenance or {}, policy)
 
     @classmethod
     async def afit(

@@ -17,19 +17,31 @@ UNLABELED = (CHANCE, CENTERED_STANDARDIZED, STANDARDIZED, CENTERED)
 CORRECTED = (CHANCE, CENTERED_STANDARDIZED, CENTERED)
 """Those of them that need the documents' vectors."""
 
-DEFAULT = CHANCE
+AUTO = "auto"
+"""``"chance"``, unless similarities spread too widely for it (see ``Background.wide``); then ``"standardized"``."""
+
+DEFAULT = AUTO
 """What ``calibrate`` does unless told otherwise; chosen by measurement, see ``docs/chance.md``."""
+
+
+def check_choice(method: str) -> str:
+    """Give the method's name, or ``"auto"``.
+
+    Raises:
+        InvalidInputError: if questions cannot be calibrated with by that name.
+    """
+    return method if method == AUTO else check_method(method)
 
 
 def check_method(method: str) -> str:
     """Give the method's name.
 
     Raises:
-        InvalidInputError: if questions cannot be calibrated with by that name.
+        InvalidInputError: if there is no method of that name for unlabeled questions.
     """
     if method not in UNLABELED:
         raise InvalidInputError(
-            f"unknown method {method!r}; calibrate with one of {', '.join(UNLABELED)} ({STANDARDIZED!r} is the method "
-            f"of Yamashita et al. 2025, {CENTERED!r} that of GR-CLIP)"
+            f"unknown method {method!r}; calibrate with one of {', '.join(UNLABELED)}, or {AUTO!r} "
+            f"({STANDARDIZED!r} is the method of Yamashita et al. 2025, {CENTERED!r} that of GR-CLIP)"
         )
     return method

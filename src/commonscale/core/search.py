@@ -4,34 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 
 from commonscale.core.asking import Found, asearch_all, search_all
+from commonscale.core.calibrating import Fit
 from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.concurrency import ON_LOOP, off_loop
 from commonscale.core.corrected import CorrectedSource
 from commonscale.core.errors import (
     CalibrationMismatchError,
     InvalidInputError,
-    MethodFallbackWarning,
     NotCalibratedError,
-    UnreadableVectorsError,
 )
 from commonscale.core.failures import FailurePolicy, check_policy
 from commonscale.core.keys import Stratum, keyed
 from commonscale.core.merging import rank_all
-from commonscale.core.methods import DEFAULT, STANDARDIZED
-from commonscale.core.own_documents import IDENTICAL, check_identical
-from commonscale.core.questions import QuestionBank
+from commonscale.core.methods import DEFAULT
+from commonscale.core.own_documents import IDENTICAL
 from commonscale.core.ranking import Quotas
 from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Modality, Prior, Question, Ranking, Source
 from commonscale.core.unbounded import refuse_mixed_raw
 from commonscale.core.verification import FirstUse, Verification, dimension_of, verifiable, verify
-from commonscale.core.warn import warn
 
 Observer: TypeAlias = Callable[[Sequence[Question], Mapping[Modality, Sequence[Candidates]]], object]
 
@@ -130,7 +126,12 @@ class JointSearch:
         )
 
     def calibrate(
-        self, questions: Sequence[Question], *, method: str = DEFAULT, identical: float | None = IDENTICAL
+        self,
+        questions: Sequence[Question],
+        *,
+        method: str = DEFAULT,
+        identical: float | None = IDENTICAL,
+        at_least: int | None = None,
     ) -> Calibration:
         """Fit the common scale on unlabeled questions and use it from now on.
 
@@ -138,59 +139,53 @@ class JointSearch:
 
         Args:
             questions: questions as users ask them, embedded; no labels. At least one, better 100 or more.
-            method: ``"chance"``, ``"centered+standardized"``, ``"standardized"`` (Yamashita et al. 2025, Eq. 2-4) or
-                ``"centered"`` (GR-CLIP). All but ``"standardized"`` read the vectors of every document; if a store does
-                not give them, that one is used instead, with a ``MethodFallbackWarning``.
+            method: ``"chance"``, ``"centered+standardized"``, ``"standardized"`` (Yamashita et al. 2025, Eq. 2-4),
+                ``"centered"`` (GR-CLIP), or ``"auto"``: the first, unless the similarities of the documents spread too
+                widely for it (see ``Background.wide``), then ``"standardized"``. All but ``"standardized"`` read the
+                vectors of every document; if a store does not give them, that one is used instead, with a
+                ``MethodFallbackWarning``.
             identical: for questions that are pictures: a document of a higher cosine is taken for the picture itself,
                 which is in the store, and left out of what is learned; None for none.
+            at_least: for ``"chance"`` with few questions: random passages stand in for as many questions as are
+                missing (see ``commonscale.core.padding``); None for none.
 
         Returns:
-            The calibration.
+            The calibration; its ``method`` tells which was used.
 
         Raises:
-            InvalidInputError: if there are no questions or no documents.
+            InvalidInputError: if there are no questions or no documents, or no such method.
             SourceError: if a source fails or breaks its contract, whatever ``failures`` says; the calibration in
                 use then stays.
         """
         words, pictures = _by_kind(keyed(questions, self.stratum))
-        limits = None, check_identical(identical)
         scales = [
-            self._fit(asked, method, limit) if asked else None
-            for asked, limit in zip((words, pictures), limits, strict=True)
+            fit.scale(asked) if asked else None
+            for asked, fit in zip((words, pictures), self._fits(method, identical, at_least), strict=True)
         ]
         self.calibration = calibration = self._joined(*scales)
         return calibration
 
     async def acalibrate(
-        self, questions: Sequence[Question], *, method: str = DEFAULT, identical: float | None = IDENTICAL
+        self,
+        questions: Sequence[Question],
+        *,
+        method: str = DEFAULT,
+        identical: float | None = IDENTICAL,
+        at_least: int | None = None,
     ) -> Calibration:
         """As ``calibrate``, with the sources searched concurrently and off the event loop."""
         words, pictures = _by_kind(keyed(questions, self.stratum))
-        limits = None, check_identical(identical)
         scales = [
-            await self._afit(asked, method, limit) if asked else None
-            for asked, limit in zip((words, pictures), limits, strict=True)
+            await fit.ascale(asked) if asked else None
+            for asked, fit in zip((words, pictures), self._fits(method, identical, at_least), strict=True)
         ]
         self.calibration = calibration = self._joined(*scales)
         return calibration
 
-    def _fit(self, questions: Sequence[Question], method: str, identical: float | None) -> Calibration:
-        fit = partial(QuestionBank.fit, questions, self._guarded(), failures=self.failures, identical=identical)
-        try:
-            bank = fit(method=method)
-        except UnreadableVectorsError as error:
-            _fall_back(method, error)
-            bank = fit()
-        return Calibration.from_bank(bank, self.provenance)
-
-    async def _afit(self, questions: Sequence[Question], method: str, identical: float | None) -> Calibration:
-        fit = partial(QuestionBank.afit, questions, self._guarded(), failures=self.failures, identical=identical)
-        try:
-            bank = await fit(method=method)
-        except UnreadableVectorsError as error:
-            _fall_back(method, error)
-            bank = await fit()
-        return Calibration.from_bank(bank, self.provenance)
+    def _fits(self, method: str, identical: float | None, at_least: int | None) -> tuple[Fit, Fit]:
+        """Give how the scales of questions in words and of pictures are learned."""
+        words = Fit(self._guarded(), self.provenance, self.failures, method, at_least=at_least)
+        return words, replace(words, identical=identical)
 
     def _joined(self, words: Calibration | None, pictures: Calibration | None) -> Calibration:
         """Give the new scales of questions in words and of pictures in one calibration; the old one of a kind stays."""
@@ -406,7 +401,3 @@ def _alike(scales: Sequence[Calibration | None]) -> list[list[int]]:
         key = tuple((m, id(entry.correction)) for m, entry in entries if entry.correction is not None)
         groups.setdefault(key, []).append(place)
     return list(groups.values())
-
-
-def _fall_back(method: str, error: UnreadableVectorsError) -> None:
-    warn(f"calibrated with {STANDARDIZED!r} instead of {method!r}: {error}", MethodFallbackWarning)

@@ -34,6 +34,7 @@ class CalibratedRetriever(ConnectedRetriever):
         method: str = DEFAULT,
         identical: float | None = IDENTICAL,
         strata: Sequence[str | None] | None = None,
+        at_least: int | None = None,
     ) -> Calibration:
         """Fit the common scale on unlabeled questions and use it from now on.
 
@@ -49,6 +50,7 @@ class CalibratedRetriever(ConnectedRetriever):
                 and left out of what is learned; None for none.
             strata: a key for each question (a tenant, a language, a type of question), None for none: each gets a scale
                 of its own, shrunken to that of all the more, the fewer its questions (see ``stratum``).
+            at_least: see ``JointSearch.calibrate``: passages stand in for questions that are missing.
 
         Returns:
             The calibration; ``save`` it to use it again.
@@ -59,7 +61,9 @@ class CalibratedRetriever(ConnectedRetriever):
             MissingExtraError: if a progress bar is wanted and tqdm is missing.
         """
         embedded, search = self._asked(questions, images, show_progress)
-        calibration = search.calibrate(with_strata(embedded, strata), method=method, identical=identical)
+        calibration = search.calibrate(
+            with_strata(embedded, strata), method=method, identical=identical, at_least=at_least
+        )
         self.calibration = calibration
         return calibration
 
@@ -72,13 +76,16 @@ class CalibratedRetriever(ConnectedRetriever):
         method: str = DEFAULT,
         identical: float | None = IDENTICAL,
         strata: Sequence[str | None] | None = None,
+        at_least: int | None = None,
     ) -> Calibration:
         """As ``calibrate``, off the event loop: by the stores' asynchronous searches where they have them.
 
         Questions are embedded in a thread: most models that run here block the loop in their asynchronous methods too.
         """
         embedded, search = await asyncio.to_thread(self._asked, questions, images, show_progress)
-        calibration = await search.acalibrate(with_strata(embedded, strata), method=method, identical=identical)
+        calibration = await search.acalibrate(
+            with_strata(embedded, strata), method=method, identical=identical, at_least=at_least
+        )
         await asyncio.to_thread(setattr, self, "calibration", calibration)
         return calibration
 

@@ -76,6 +76,7 @@ class CalibratedRetriever(VerifiedRetriever):
         method: str = DEFAULT,
         identical: float | None = IDENTICAL,
         strata: Sequence[str | None] | None = None,
+        at_least: int | None = None,
     ) -> Calibration:
         """Learn the common scale from unlabeled questions and use it from now on.
 
@@ -90,6 +91,7 @@ class CalibratedRetriever(VerifiedRetriever):
                 and left out of what is learned; None for none.
             strata: a key for each question (a tenant, a language, a type of question), None for none: each gets a scale
                 of its own, shrunken to that of all the more, the fewer its questions (see ``stratum``).
+            at_least: see ``JointSearch.calibrate``: passages stand in for questions that are missing.
 
         Returns:
             The calibration; keep it with ``calibration.save(path)``.
@@ -98,7 +100,7 @@ class CalibratedRetriever(VerifiedRetriever):
             InvalidInputError: if there are no questions or no documents, or a model reads no images and there are some.
         """
         embedded = with_strata(self._asked(questions, images, show_progress), strata)
-        return self._search.calibrate(embedded, method=method, identical=identical)
+        return self._search.calibrate(embedded, method=method, identical=identical, at_least=at_least)
 
     async def acalibrate(
         self,
@@ -109,13 +111,14 @@ class CalibratedRetriever(VerifiedRetriever):
         method: str = DEFAULT,
         identical: float | None = IDENTICAL,
         strata: Sequence[str | None] | None = None,
+        at_least: int | None = None,
     ) -> Calibration:
         """As ``calibrate``, off the event loop: by the stores' asynchronous searches where they have them.
 
         Questions are embedded in a thread: most models that run here block the loop in their asynchronous methods.
         """
         embedded = with_strata(await asyncio.to_thread(self._asked, questions, images, show_progress), strata)
-        return await self._search.acalibrate(embedded, method=method, identical=identical)
+        return await self._search.acalibrate(embedded, method=method, identical=identical, at_least=at_least)
 
     def calibrate_images(
         self,
