@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from langchain_core.vectorstores import InMemoryVectorStore
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
@@ -90,6 +91,10 @@ def llama_index(folder: Path) -> list[NodeWithScore]:
         similarity_top_k=10,
     )
     retriever.calibrate(["what?"], show_progress=True, method="standardized").save(folder / "calibration.json")
+    live = commonscale.llama_index.LiveVectorStore(SimpleVectorStore())
+    added: list[str] = live.add([TextNode(text="a", embedding=[1.0])])
+    living: commonscale.LivingCalibration = retriever.keep_calibrated(added, method="standardized", capacity=100)
+    living = retriever.follow(living)
     put: list[str] = commonscale.llama_index.add_texts(
         SimpleVectorStore(), ["a cat", TextNode(text="a dog")], "folder", ids=["a", "b"], docstore=SimpleDocumentStore()
     )
@@ -104,6 +109,11 @@ def langchain(folder: Path) -> list[list[str]]:
         store=index(folder), embeddings=commonscale.langchain.CommonscaleEmbeddings("folder"), k=10
     )
     retriever.calibration = Calibration.load(folder / "calibration.json")
+    given = commonscale.langchain.CommonscaleEmbeddings("folder")
+    live = commonscale.langchain.LiveVectorStore.from_texts(["a"], given, store=InMemoryVectorStore)
+    added: list[str] = live.add_texts(["b"], ids=["1"])
+    living: commonscale.LivingCalibration = retriever.keep_calibrated(added, method="standardized", capacity=100)
+    living = retriever.follow(living)
     put: list[str] = commonscale.langchain.add_texts(index(folder), ["a cat"], "folder", metadatas=[{"page": 1}])
     put += commonscale.langchain.add_images(index(folder), ["a.jpg", folder / "b.jpg"], captions=["a", "b"])
     loaded: dict[str, int] = commonscale.langchain.add_embedded(index(folder), "shards", batch_size=100)

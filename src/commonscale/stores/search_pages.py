@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from commonscale.core.attempts import described
+from commonscale.core.errors import UnreadableVectorsError
 from commonscale.stores.conversations import Conversation, Step, run
 from commonscale.stores.table import Found
 
@@ -18,6 +20,9 @@ KEPT = "5m"
 
 _MOST = 500
 """Documents of one page: vectors come as text, some 10 kB each at 512 dimensions."""
+
+_REFUSED = (400, 403, 405, 501)
+"""What servers say that do not scroll (Amazon's serverless offering), or not for everybody."""
 
 
 class SearchPages(ABC):
@@ -39,7 +44,7 @@ class SearchPages(ABC):
         body = {"size": min(size, _MOST), "query": passing, "sort": ["_doc"], **self.shown(field, with_payloads)}
         place: str | None = None
         try:
-            reply = run(self._replied(self.beginning(body)), self._client)
+            reply = self._scrolling(body)
             while reply is not None:
                 place = reply.get("_scroll_id")
                 found = self._found(field, reply, True)
@@ -68,6 +73,17 @@ class SearchPages(ABC):
                 found.append(self._found(field, reply, True))
         vectors = [vector for one in found for vector in one.vectors or ()]
         return Found([one for part in found for one in part.ids], (), (), vectors)
+
+    def _scrolling(self, body: dict[str, Any]) -> Any:
+        try:
+            return run(self._replied(self.beginning(body)), self._client)
+        except Exception as error:
+            if getattr(error, "status_code", None) not in _REFUSED:
+                raise
+            raise UnreadableVectorsError(
+                f"the server does not let the index {self._index!r} be scrolled through ({described(error)}), so its "
+                f"vectors cannot be read; allow it, or use a method that needs none (method='standardized')"
+            ) from error
 
     def _replied(self, call: Callable[[Any], Any]) -> Conversation[Any]:
         """Make a call; None if there is no index."""

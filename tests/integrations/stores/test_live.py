@@ -130,7 +130,7 @@ async def test_elasticsearch_of_llama_index_is_followed_in_its_event_loop(fake_e
 
 async def test_the_asynchronous_elasticsearch_of_langchain_is_followed(fake_elasticsearch_9: str) -> None:
     from elasticsearch import AsyncElasticsearch
-    from langchain_elasticsearch import AsyncElasticsearchStore, DenseVectorStrategy
+    from langchain_elasticsearch import AsyncDenseVectorStrategy, AsyncElasticsearchStore
 
     from commonscale.langchain import LiveVectorStore, StandardizedMultiModalRetriever
 
@@ -139,7 +139,7 @@ async def test_the_asynchronous_elasticsearch_of_langchain_is_followed(fake_elas
     embeddings = forms.lc_embeddings(corpus.items, corpus.vectors)
     async with AsyncElasticsearch(fake_elasticsearch_9) as client:
         index = f"c{uuid.uuid4().hex}"
-        strategy = DenseVectorStrategy()
+        strategy = AsyncDenseVectorStrategy()
         inner = AsyncElasticsearchStore(
             index, embedding=embeddings, client=client, strategy=strategy, num_dimensions=corpus.dimension
         )
