@@ -156,7 +156,7 @@ class LivingCalibration:
         try:
             banks = _fitted(questions, sources, settings, policy)
         except UnreadableVectorsError as error:
-            warn(f"calibrated with method {STANDARDIZED!r}, not {method!r}: {error}", MethodFallbackWarning)
+            warn(f"calibrated with method {STANDARDIZED!r}, not {settings.method!r}: {error}", MethodFallbackWarning)
             settings = replace(settings, method=STANDARDIZED)
             banks = _fitted(questions, sources, settings, policy)
         made = cls(banks, sources, settings, provenance or {}, policy)
