@@ -6,6 +6,7 @@ are one chance, not several: N counts what differs.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Iterator
@@ -116,9 +117,15 @@ def count_distinct(vectors: npt.ArrayLike) -> int:
 def _cells(vectors: npt.ArrayLike) -> Floats:
     """Give the places of vectors (n, d) along eight fixed directions (n, 8), in cells."""
     rows = unit_rows(vectors)
-    waves = np.cos(np.outer(np.arange(rows.shape[1]) + 0.5, _FREQUENCIES))
-    places: Floats = rows.astype(np.float64) @ (waves * (np.sqrt(2.0) / CELL))
+    places: Floats = rows.astype(np.float64) @ _waves(rows.shape[1])
     return places
+
+
+@functools.lru_cache(maxsize=8)
+def _waves(dimension: int) -> Floats:
+    waves: Floats = np.cos(np.outer(np.arange(dimension) + 0.5, _FREQUENCIES)) * (np.sqrt(2.0) / CELL)
+    waves.setflags(write=False)
+    return waves
 
 
 def _keys(cells: Floats) -> npt.NDArray[np.uint64]:

@@ -86,6 +86,7 @@ class LivingBank:
         slots = self.reservoir.offer(len(questions))
         self.questions = tuple(self._banked(questions[slots[slot]]) for slot in range(self.reservoir.size))
         self.pending: dict[int, Question] = {}
+        self._grouped: tuple[Sequence[Question], list[str | None]] = ((), [])
         self.modalities: dict[Modality, LivingModality] = {
             modality: self._made(modality, source, failures) for modality, source in sources.items()
         }
@@ -181,7 +182,15 @@ class LivingBank:
         if not entries:
             return None
         calibration = Calibration(entries, self._settings.method, len(self.questions))
-        return stratified(calibration, [question.stratum for question in self.questions], known)
+        groups = self._groups()
+        return stratified(calibration, groups, known) if groups else calibration
+
+    def _groups(self) -> list[str | None]:
+        """Give the stratum of each question; none if no question has one. Asked for at every update, so kept."""
+        if self._grouped[0] is not self.questions:
+            groups = [question.stratum for question in self.questions]
+            self._grouped = self.questions, groups if any(key is not None for key in groups) else []
+        return self._grouped[1]
 
     def _made(self, modality: Modality, source: Source, failures: FailurePolicy) -> LivingModality:
         method, asked = self._settings.method, self.questions
