@@ -281,6 +281,9 @@ def reproduce(
     pictures: Annotated[
         Path | None, typer.Option(metavar="PATH", help="MultiModalQA's pictures, if not beside its files.")
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what an earlier run could not embed.")
+    ] = False,
 ) -> None:
     """Run the papers' experiments: Tables 3 to 6 and Figures 4, 5, 6 and 14 with the published numbers beside yours.
 
@@ -294,7 +297,7 @@ def reproduce(
     from commonscale.reproduction import Sizes
 
     sizes = Sizes(pool, limit, documents)  # type: ignore[arg-type]
-    run(dataset, data, out, encoder, sizes, Settings(device, batch_size, pictures))
+    run(dataset, data, out, encoder, sizes, Settings(device, batch_size, pictures, retry_failed))
 
 
 @app.command("diagnose", short_help="Show the gap, and what a common scale does about it.")

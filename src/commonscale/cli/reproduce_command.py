@@ -26,11 +26,13 @@ class Settings:
         device: as for ``load_encoder``; None for the best there is.
         batch_size: items per forward pass; None for the encoder's own.
         pictures: where MultiModalQA's pictures are, if not beside its files.
+        retry_failed: whether what could not be embedded is tried again.
     """
 
     device: str | None
     batch_size: int | None
     pictures: Path | None
+    retry_failed: bool = False
 
     @property
     def encoder_options(self) -> dict[str, Any]:
@@ -68,6 +70,7 @@ def run(dataset: str, data: Path, out: Path, encoder: str, sizes: Sizes, setting
         encoder_name=encoder_name(encoder),
         sizes=sizes,
         pictures=settings.pictures,
+        retry_failed=settings.retry_failed,
         progress=True,
     )
     files = write_reproduction(out)

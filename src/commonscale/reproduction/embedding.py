@@ -59,6 +59,7 @@ def embed_items(
     *,
     title: str,
     open_picture: Callable[[str], ImageInput] | None = None,
+    retry_failed: bool = False,
     progress: bool = False,
 ) -> Shards:
     """Embed items into a folder of shards; what an earlier run has embedded is kept.
@@ -73,6 +74,7 @@ def embed_items(
         encoder: embeds them.
         title: what they are, for the progress bar.
         open_picture: opens a picture by its name.
+        retry_failed: embed the parts anew in which something could not be embedded.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -87,7 +89,10 @@ def embed_items(
     manifest = ShardManifest(fingerprint, None, encoder.dimension, {"kind": "reproduction"}, tuple(plan))
     with OutputFolder(folder) as output:
         manifest.write(folder)
-        missing = set(Shards(folder, manifest).missing)
+        known = Shards(folder, manifest)
+        missing = set(known.missing)
+        if retry_failed:
+            missing |= {path.name for path, header in known.headers.items() if header.failures}
         done = sum(count for part, count in plan.items() if part not in missing)
         bar = require("tqdm", "encoders").tqdm(
             total=sum(plan.values()), initial=done, desc=title, unit="item", disable=not progress
@@ -113,6 +118,11 @@ def read_vectors(shards: Shards) -> tuple[list[str], Vector]:
         vectors[len(ids) : len(ids) + len(batch)] = batch.vectors
         ids.extend(batch.ids)
     return ids, vectors
+
+
+def identity_of(shards: Shards) -> list[list[str]]:
+    """Give what tells shards from others: their parts, and what is not in them."""
+    return [list(shards.manifest.parts), [failure.id for failure in shards.failures]]
 
 
 def count_cut(shards: Shards) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,46 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+import commonscale
 from commonscale.core.errors import InvalidInputError
-from commonscale.core.types import IMAGE, TEXT, Floats, Modality, Vector
-from commonscale.datasets import DatasetQuestion, Passage, Picture, RetrievalDataset
+from commonscale.core.types import IMAGE, TEXT, Modality
+from commonscale.datasets import RetrievalDataset
 from commonscale.embedding.partitions import digest_of
 from commonscale.evaluation import Benchmark
 from commonscale.reproduction.arrays import write_arrays
-from commonscale.reproduction.embedding import QUESTION, Item, count_cut, embed_items, read_vectors
+from commonscale.reproduction.embedded import Embedded, asked_items, image_items, text_items
+from commonscale.reproduction.embedding import count_cut, embed_items, identity_of
+from commonscale.reproduction.labels import Labeled, embed_labels, labels_of
 from commonscale.reproduction.selection import Selection
 
 if TYPE_CHECKING:
-    from commonscale.embedding import Shards
     from commonscale.encoders import Encoder
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Labeled:
-    """Calibration questions beside the documents that they are labeled with.
-
-    Attributes:
-        questions: unit vectors (r, d), one row per pair.
-        documents: unit vectors (r, d).
-        modalities: of the documents (r,).
-    """
-
-    questions: Vector
-    documents: Vector
-    modalities: npt.NDArray[np.str_]
-
-    @property
-    def cosines(self) -> Floats:
-        """Cosine of each pair (r,)."""
-        cosines: Floats = np.einsum("rd,rd->r", self.questions, self.documents, dtype=np.float64)
-        return cosines
-
-    def of(self, modality: Modality) -> Labeled:
-        """Give the pairs of one modality."""
-        rows = self.modalities == modality
-        return Labeled(self.questions[rows], self.documents[rows], self.modalities[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,20 +48,6 @@ class Material:
     notes: Sequence[str]
 
 
-@dataclass(frozen=True, eq=False)
-class _Embedded:
-    """Vectors by id."""
-
-    shards: Shards
-    rows: dict[str, int]
-    vectors: Vector
-
-    @classmethod
-    def of(cls, shards: Shards) -> _Embedded:
-        ids, vectors = read_vectors(shards)
-        return cls(shards, {key: row for row, key in enumerate(ids)}, vectors)
-
-
 def make_material(
     dataset: RetrievalDataset,
     selection: Selection,
@@ -93,6 +55,7 @@ def make_material(
     cache: Path,
     target: Path,
     *,
+    retry_failed: bool = False,
     progress: bool = False,
 ) -> Material:
     """Embed a data set's questions and pool, and put them together.
@@ -103,76 +66,51 @@ def make_material(
         encoder: embeds them.
         cache: where shards are kept.
         target: the ``.npz`` file that the benchmark is written to, for ``commonscale evaluate``.
+        retry_failed: try again what an earlier run could not embed.
         progress: show progress bars on stderr.
 
     Raises:
         InvalidInputError: if no question has a relevant document that could be embedded.
         EncoderError: if the encoder cannot be used; what was embedded stays.
     """
-    embed = partial(embed_items, encoder=encoder, progress=progress)
-    asked = _Embedded.of(embed(lambda: _asked(selection.evaluated), cache / "questions", title="Questions"))
-    bank = _Embedded.of(embed(lambda: _asked(selection.calibration), cache / "calibration", title="Training questions"))
-    texts = _Embedded.of(embed(lambda: _texts(selection.passages(dataset)), cache / "texts", title="Texts"))
+    embed = partial(embed_items, encoder=encoder, retry_failed=retry_failed, progress=progress)
+    asked = Embedded.of(embed(lambda: asked_items(selection.evaluated), cache / "questions", title="Questions"))
+    bank = Embedded.of(
+        embed(lambda: asked_items(selection.calibration), cache / "calibration", title="Training questions")
+    )
+    texts = Embedded.of(embed(lambda: text_items(selection.passages(dataset)), cache / "texts", title="Texts"))
     store = dataset.store
-    images = _Embedded.of(
-        embed(lambda: _images(selection.pictures(dataset)), cache / "images", title="Pictures", open_picture=store.open)
+    images = Embedded.of(
+        embed(
+            lambda: image_items(selection.pictures(dataset)),
+            cache / "images",
+            title="Pictures",
+            open_picture=store.open,
+        )
     )
     pool = {TEXT: texts, IMAGE: images}
-    beside = _beside_the_pool(dataset, selection, pool, partial(embed, open_picture=store.open), cache)
+    beside = embed_labels(dataset, selection, pool, partial(embed, open_picture=store.open), cache)
     arrays, evaluated = _arrays(selection, asked, bank, pool)
-    labeled, inside = _labels(selection, bank, pool, beside)
+    labeled, inside = labels_of(selection, bank, pool, beside)
     arrays.update(inside)
     write_arrays(target, arrays)
-    rows = [row for row, q in enumerate(selection.calibration) if q.modality == IMAGE]
+    rows = [bank.rows[question.id] for question in selection.calibration if question.modality == IMAGE]
     everything = [*pool.values(), *beside.values(), asked, bank]
     return Material(
         Benchmark.from_arrays(arrays, dataset.name),
         labeled,
         np.array(rows, dtype=np.int64),
-        digest_of([list(each.shards.manifest.parts) for each in everything]),
+        digest_of(commonscale.__version__, [identity_of(each.shards) for each in everything], _golds(selection)),
         _notes(selection, pool, evaluated),
     )
 
 
-def _asked(questions: Iterable[DatasetQuestion]) -> Iterator[Item]:
-    return (Item(question.id, QUESTION, question.text) for question in questions)
-
-
-def _texts(passages: Iterable[Passage]) -> Iterator[Item]:
-    return (Item(passage.id, TEXT, passage.text) for passage in passages)
-
-
-def _images(pictures: Iterable[Picture]) -> Iterator[Item]:
-    return (Item(picture.id, IMAGE, picture.name) for picture in pictures)
-
-
-def _beside_the_pool(
-    dataset: RetrievalDataset,
-    selection: Selection,
-    pool: dict[Modality, _Embedded],
-    embed: Any,
-    cache: Path,
-) -> dict[Modality, _Embedded]:
-    """Embed the documents of training labels that a smaller pool has not; they are never searched."""
-    tried = {m: set(each.rows) | {failure.id for failure in each.shards.failures} for m, each in pool.items()}
-    wanted = {modality: selection.labeled(modality) - tried[modality] for modality in pool}
-
-    def texts() -> Iterator[Item]:
-        return _texts(passage for passage in dataset.passages() if passage.id in wanted[TEXT])
-
-    def images() -> Iterator[Item]:
-        return _images(picture for picture in dataset.pictures() if picture.id in wanted[IMAGE])
-
-    makers = {TEXT: texts, IMAGE: images}
-    return {
-        modality: _Embedded.of(embed(makers[modality], cache / f"labels-{modality}", title=f"Labels ({modality})"))
-        for modality in pool
-        if wanted[modality]
-    }
+def _golds(selection: Selection) -> list[Any]:
+    return [[question.id, question.relevant] for question in (*selection.evaluated, *selection.calibration)]
 
 
 def _arrays(
-    selection: Selection, asked: _Embedded, bank: _Embedded, pool: dict[Modality, _Embedded]
+    selection: Selection, asked: Embedded, bank: Embedded, pool: dict[Modality, Embedded]
 ) -> tuple[Arrays, int]:
     kept: list[int] = []
     pairs: list[tuple[int, str, int]] = []
@@ -200,45 +138,14 @@ def _arrays(
     return arrays, len(kept)
 
 
-def _labels(
-    selection: Selection, bank: _Embedded, pool: dict[Modality, _Embedded], beside: dict[Modality, _Embedded]
-) -> tuple[Labeled, Arrays]:
-    """Give the training pairs, and their arrays for the benchmark file if the pool holds all of them."""
-    questions, documents, modalities = [], [], []
-    inside: list[tuple[int, str, int]] = []
-    for question in selection.calibration:
-        for modality, key in question.relevant:
-            for each in (pool[modality], beside.get(modality)):
-                if each is not None and key in each.rows:
-                    row = bank.rows[question.id]
-                    questions.append(bank.vectors[row])
-                    documents.append(each.vectors[each.rows[key]])
-                    modalities.append(modality)
-                    if each is pool[modality]:
-                        inside.append((row, modality, each.rows[key]))
-    empty = np.empty((0, bank.vectors.shape[1]), np.float32)
-    labeled = Labeled(
-        np.stack(questions) if questions else empty,
-        np.stack(documents) if documents else empty,
-        np.array(modalities, dtype=np.str_),
-    )
-    if len(inside) < len(questions) or not inside:
-        return labeled, {}
-    columns = zip(*inside, strict=True)
-    names = ("question", "modality", "index")
-    return labeled, {
-        f"calibration_relevant_{name}": np.array(column) for name, column in zip(names, columns, strict=True)
-    }
-
-
-def _notes(selection: Selection, pool: dict[Modality, _Embedded], evaluated: int) -> list[str]:
+def _notes(selection: Selection, pool: dict[Modality, Embedded], evaluated: int) -> list[str]:
     notes = []
     for modality, each in pool.items():
         if failures := each.shards.failures:
             example = failures[0]
             notes.append(
                 f"{len(failures):,} {modality} documents could not be embedded and are not in the pool, such as "
-                f"{example.id}: {example.reason}"
+                f"{example.id}: {example.reason} (--retry-failed tries them again)."
             )
     if cut := count_cut(pool[IMAGE].shards):
         notes.append(f"{cut:,} picture files are cut short; they were read as far as they go, the rest is gray.")

@@ -37,6 +37,7 @@ def reproduce_mixbench(
     cache: Path,
     run: Path,
     *,
+    retry_failed: bool = False,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Score all subsets that are there.
@@ -52,6 +53,7 @@ def reproduce_mixbench(
         sizes: how much is used; there is one pool only.
         cache: where vectors are kept.
         run: where results are kept.
+        retry_failed: try again what an earlier run could not embed.
         progress: show progress bars on stderr.
 
     Raises:
@@ -63,7 +65,7 @@ def reproduce_mixbench(
     subsets: dict[str, Any] = {}
     for name in benchmark.subsets:
         subset = benchmark.subset(name)
-        corpus = embed_subset(subset, encoder, sizes, cache / name, progress=progress)
+        corpus = embed_subset(subset, encoder, sizes, cache / name, retry_failed=retry_failed, progress=progress)
         write_benchmark(corpus, run / f"{name}.npz")
         subsets[name] = _kept(run / "methods" / f"{name}.json", corpus)
     return {"model": model_of(encoder_name, MIXBENCH_MODELS), "alpha": ALPHA, "subsets": subsets}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+import commonscale
 from commonscale.core.dense import unit_rows
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import IMAGE, TEXT, Modality, Vector
@@ -17,7 +18,7 @@ from commonscale.datasets import MixBenchSubset, MixedDocument
 from commonscale.datasets.mixbench import MIXED
 from commonscale.embedding.partitions import digest_of
 from commonscale.reproduction.arrays import write_arrays
-from commonscale.reproduction.embedding import QUESTION, Item, embed_items, read_vectors
+from commonscale.reproduction.embedding import QUESTION, Item, embed_items, identity_of, read_vectors
 from commonscale.reproduction.selection import Sizes
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ ALPHA = 0.5
 
 FOLDS = 2
 _SEED = 42
-_Part = tuple[dict[str, int], Vector, tuple[str, ...]]
-"""Row by id, vectors, and the names of the shards' parts."""
+_Part = tuple[dict[str, int], Vector, list[list[str]]]
+"""Row by id, vectors, and what tells the shards from others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +60,13 @@ class Corpus:
 
 
 def embed_subset(
-    subset: MixBenchSubset, encoder: Encoder, sizes: Sizes, cache: Path, *, progress: bool = False
+    subset: MixBenchSubset,
+    encoder: Encoder,
+    sizes: Sizes,
+    cache: Path,
+    *,
+    retry_failed: bool = False,
+    progress: bool = False,
 ) -> Corpus:
     """Embed a subset's questions and documents; what was embedded before is kept.
 
@@ -68,6 +75,7 @@ def embed_subset(
         encoder: embeds questions, words and pictures.
         sizes: how many questions and documents.
         cache: where vectors are kept.
+        retry_failed: try again what an earlier run could not embed.
         progress: show progress bars on stderr.
 
     Raises:
@@ -88,10 +96,16 @@ def embed_subset(
 
     def embed(what: str, items: Callable[[], Iterator[Item]]) -> _Part:
         shards = embed_items(
-            items, cache / what, encoder, title=f"{subset.name}: {what}", open_picture=subset.open, progress=progress
+            items,
+            cache / what,
+            encoder,
+            title=f"{subset.name}: {what}",
+            open_picture=subset.open,
+            retry_failed=retry_failed,
+            progress=progress,
         )
         ids, vectors = read_vectors(shards)
-        return {key: row for row, key in enumerate(ids)}, vectors, shards.manifest.parts
+        return {key: row for row, key in enumerate(ids)}, vectors, identity_of(shards)
 
     questions = embed("questions", lambda: (Item(key, QUESTION, text) for key, text in asked))
     words = embed("words", lambda: (Item(d.id, TEXT, d.text) for d in chosen() if d.text is not None))
@@ -141,7 +155,9 @@ def _corpus(
     if lost := len(asked) - len(answerable):
         notes.append(f"{name}: {lost:,} questions were left out because no relevant document could be embedded.")
     vectors = questions[1][[questions[0][key] for key, _ in answerable]]
-    digest = digest_of(questions[2], words[2], pictures[2], [sorted(golds) for _, golds in answerable])
+    digest = digest_of(
+        commonscale.__version__, questions[2], words[2], pictures[2], [sorted(golds) for _, golds in answerable]
+    )
     return Corpus(vectors, [golds for _, golds in answerable], parts, digest, notes)
 
 

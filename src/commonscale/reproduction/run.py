@@ -39,6 +39,7 @@ def reproduce(
     encoder_name: str,
     sizes: Sizes | None = None,
     pictures: str | os.PathLike[str] | None = None,
+    retry_failed: bool = False,
     progress: bool = False,
 ) -> Path:
     """Run the experiments of a data set with an encoder; a run that was killed goes on where it was.
@@ -54,6 +55,7 @@ def reproduce(
         encoder_name: what it is called; a name of the papers' models puts its numbers beside theirs.
         sizes: how much is used; all of it by default.
         pictures: where the pictures of MultiModalQA are, if not beside its files.
+        retry_failed: try again what an earlier run could not embed; everything else keeps its vector.
         progress: show progress bars on stderr.
 
     Returns:
@@ -78,11 +80,13 @@ def reproduce(
         "setting": str(chosen),
         "version": commonscale.__version__,
     }
+    how = {"retry_failed": retry_failed, "progress": progress}
     if dataset == "mixbench":
-        found = reproduce_mixbench(MixBench(data), encoder, encoder_name, chosen, cache, run, progress=progress)
+        benchmark = MixBench(data)
+        found = reproduce_mixbench(benchmark, encoder, encoder_name, chosen, cache, run, **how)
     else:
         opened = _open(dataset, data, pictures)
-        found = _questions_and_documents(opened, encoder, encoder_name, chosen, cache, run, progress=progress)
+        found = _questions_and_documents(opened, encoder, encoder_name, chosen, cache, run, **how)
     write_text_atomically(run / NUMBERS, json.dumps({**settings, **found}, indent=1, allow_nan=False) + "\n")
     return run
 
@@ -133,11 +137,12 @@ def _questions_and_documents(
     cache: Path,
     run: Path,
     *,
+    retry_failed: bool,
     progress: bool,
 ) -> dict[str, Any]:
     selection = Selection.of(dataset, sizes)
     target = run / "benchmark.npz"
-    material = make_material(dataset, selection, encoder, cache, target, progress=progress)
+    material = make_material(dataset, selection, encoder, cache, target, retry_failed=retry_failed, progress=progress)
     scored = measure(material, run / "methods", progress=progress)
     gap = measure_gap(material, run)
     return {

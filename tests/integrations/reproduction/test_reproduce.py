@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import signal
 import subprocess
@@ -152,6 +153,18 @@ def test_changed_data_are_embedded_and_scored_again(tmp_path: Path) -> None:
     )
 
 
+def test_changed_labels_are_scored_again(tmp_path: Path) -> None:
+    data = write_world(tmp_path / "data", 20)
+    _, before = run(data, tmp_path / "out")
+    path = data / "MMQA_dev.jsonl.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b'{"doc_id": "t0"', b'{"doc_id": "t38"')))
+    encoder = WorldEncoder()
+    _, after = run(data, tmp_path / "out", encoder)
+    assert encoder.seen == []
+    ceilings = [numbers["methods"]["text-only"]["means"]["text"]["recall@1"] for numbers in (before, after)]
+    assert ceilings[1] < ceilings[0]
+
+
 def test_the_context_pool_holds_what_is_shown_beside_questions(tmp_path: Path) -> None:
     data = write_world(tmp_path / "data", 20)
     _, numbers = run(data, tmp_path / "out", pool="context")
@@ -192,11 +205,17 @@ def test_what_cannot_be_embedded_is_left_out_and_told_of(tmp_path: Path) -> None
     assert "1 picture files are cut short" in notes
     assert "3 questions were left out because no relevant document" in notes
     assert numbers["methods"]["cosine"]["questions"] == {"text": 9, "image": 8}
+    (pictures / "i1.png").write_bytes(png(1))
+    encoder = WorldEncoder()
+    assert run(data, tmp_path / "out", encoder)[1] == numbers, "what failed is not tried again by itself"
+    assert encoder.pictures == 0
+    reproduce("mmqa", data, tmp_path / "out", encoder, encoder_name="org/world", retry_failed=True)
+    again = json.loads((tmp_path / "out" / "mmqa-world" / "numbers.json").read_text())
+    assert again["counts"]["documents"] == {"text": 19, "image": 19}
+    assert again["methods"]["cosine"]["questions"] == {"text": 9, "image": 9}
 
 
 def test_training_questions_that_are_evaluated_do_not_calibrate(tmp_path: Path) -> None:
-    import gzip
-
     data = write_world(tmp_path / "data", 20)
     lines = gzip.decompress((data / "MMQA_dev.jsonl.gz").read_bytes()).splitlines()
     train = (data / "MMQA_train.jsonl.gz").read_bytes()
