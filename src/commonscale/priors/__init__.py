@@ -8,9 +8,10 @@ from commonscale.priors.linear import LinearPrior
 from commonscale.priors.prompt import PromptPrior
 from commonscale.priors.self_taught import SelfTaughtPrior
 from commonscale.priors.strength import best_scores, strength_of
-from commonscale.priors.zero_shot import ZeroShotPrior
+from commonscale.priors.zero_shot import PROMPTS, ZeroShotPrior
 
 __all__ = [
+    "PROMPTS",
     "FunctionPrior",
     "LabeledPrior",
     "LinearPrior",
