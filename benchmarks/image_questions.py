@@ -1,15 +1,18 @@
 """Photos as questions: what they find among passages and other photos, by raw cosine and on a common scale.
 
-python benchmarks/image_questions.py PHOTO-TEST-EMBEDDINGS.npz PHOTO-DEV-EMBEDDINGS.npz
+python benchmarks/image_questions.py TEST.npz DEV.npz [--encoder FOLDER --photos FOLDER]
 
-Each file holds ``image (n, d)`` and ``text (n, c, d)``: photos and their captions, unit vectors of one encoder. The
-first 500 photos of the first file ask; all its captions and its other photos are searched. Right are a photo's own
-captions. The bank is of photos of the second file, none of them stored, or of the stored photos themselves.
+With the encoder and the photo files it also embeds some photos again, to see how far one picture is from itself.
+
+Each .npz file holds ``image (n, d)``, ``text (n, c, d)`` and ``names (n,)``: photos, captions and files, unit vectors
+of one encoder. The first 500 photos of the first file ask; all its captions and its other photos are searched. Right
+are a photo's own captions. The bank is of photos of the second file, none of them stored, or of the stored photos.
 """
 
 from __future__ import annotations
 
 import argparse
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +23,13 @@ from rich.table import Table
 from commonscale import Calibration, JointSearch, Question
 from commonscale.core.own_documents import IDENTICAL
 from commonscale.core.types import Floats, Source, Vector
+from commonscale.encoders import load_encoder, load_image
 from commonscale.evaluation.bootstrap import interval
 from commonscale.evaluation.metrics import DEPTH, per_question
 from commonscale.index import Document, MemoryIndex
 
 ASKING = 500
+AGAIN = 20
 SHOWN = ("recall@1", "recall@5", "recall@20", "mrr@20")
 METHODS = ("standardized", "centered+standardized", "chance")
 RESAMPLES = 10_000
@@ -52,10 +57,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("test", type=Path)
     parser.add_argument("dev", type=Path)
+    parser.add_argument("--encoder", type=Path)
+    parser.add_argument("--photos", type=Path)
     arguments = parser.parse_args()
     world = read(arguments.test, arguments.dev)
     console = Console(width=160)
     _print_neighbors(world, console)
+    if arguments.encoder and arguments.photos:
+        _print_again(arguments.test, arguments.encoder, arguments.photos, console)
     rows = {"raw cosine": outcome_of(world, None), "texts alone (ceiling)": outcome_of(world, None, only="text")}
     scales: dict[str, Calibration] = {}
     for name, bank, identical in (
@@ -103,6 +112,30 @@ def _print_neighbors(world: World, console: Console) -> None:
     np.fill_diagonal(cosines, -1.0)
     best = cosines.max(axis=1)
     console.print(f"Nearest other photo of {len(best)}: mean cosine {best.mean():.3f}, highest {best.max():.3f}")
+    steps = np.abs(world.stored).max() / 127
+    for name, kept in (("float16", world.stored.astype(np.float16)), ("int8", np.round(world.stored / steps))):
+        rows = kept.astype(np.float64) / np.linalg.norm(kept.astype(np.float64), axis=1, keepdims=True)
+        lost = 1.0 - np.einsum("ij,ij->i", rows, world.stored)
+        console.print(f"1 - cosine of a vector and itself as {name}: at most {lost.max():.1e}")
+
+
+def _print_again(test: Path, folder: Path, photos: Path, console: Console) -> None:
+    """Embed some photos again, as they are and saved as JPEG once more, and compare them with their vectors."""
+    with np.load(test) as held:
+        known, names = held["image"][:AGAIN], held["names"][:AGAIN]
+    encoder = load_encoder(str(folder))
+    pictures = [load_image(photos / str(name)) for name in names]
+    saved = []
+    for picture in pictures:
+        stream = BytesIO()
+        picture.save(stream, "JPEG", quality=85)
+        saved.append(stream.getvalue())
+    for name, given in (
+        ("the same file", [photos / str(n) for n in names]),
+        ("saved again as JPEG, quality 85", saved),
+    ):
+        cosines = np.einsum("ij,ij->i", encoder.encode_images(given).astype(np.float64), known)
+        console.print(f"1 - cosine of a photo's vector and {name}: {1 - cosines.max():.1e} to {1 - cosines.min():.1e}")
 
 
 def _print(rows: dict[str, Outcome], console: Console) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from langchain_core.vectorstores import InMemoryVectorStore
-from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
 
@@ -17,6 +17,7 @@ import commonscale.llama_index
 from commonscale import (
     Calibration,
     Candidates,
+    Centering,
     JointSearch,
     ModalityStatistics,
     Provenance,
@@ -30,7 +31,7 @@ from commonscale import (
 )
 from commonscale.datasets import DatasetQuestion, MixBench, MultiModalQA, RetrievalDataset, UniVLDR, WebQA
 from commonscale.embedding import open_shards
-from commonscale.encoders import Encoder
+from commonscale.encoders import CenteredEncoder, Encoder
 from commonscale.evaluation import (
     Benchmark,
     Comparison,
@@ -43,6 +44,17 @@ from commonscale.evaluation import (
     score_methods,
 )
 from commonscale.index import Document, FaissIndex
+from commonscale.priors import (
+    FunctionPrior,
+    LabeledPrior,
+    Prior,
+    PromptPrior,
+    SelfTaughtPrior,
+    ZeroShotPrior,
+    best_scores,
+    load_prior,
+    strength_of,
+)
 from commonscale.reproduction import Sizes, reproduce, write_reproduction
 
 
@@ -75,6 +87,18 @@ async def core_async(search: JointSearch, question: Question) -> list[Ranking]:
     return [await search.asearch(question, 5), *await search.asearch_batch([question], 5)]
 
 
+def priors(search: JointSearch, questions: list[Question], encoder: Encoder, path: Path) -> list[Prior]:
+    calibration = search.calibrate(questions)
+    labeled: LabeledPrior = LabeledPrior.fit(questions, ["text", "image"]).scaled_to(calibration)
+    labeled.save(path)
+    taught: SelfTaughtPrior = SelfTaughtPrior.fit(questions, best_scores(search, questions), encoder=encoder)
+    zero_shot = ZeroShotPrior.fit(questions, encoder, {"text": ["who?"], "image": ["what color?"]}, spread=1.5)
+    asked = PromptPrior(lambda prompt: prompt, batch_size=5).scaled(strength_of(calibration))
+    ruled = FunctionPrior(lambda text: {"text": 0.5, "image": 0.5}).calibrated(questions, ["text", "image"])
+    search.prior = load_prior(path, fingerprint=encoder.fingerprint)
+    return [labeled, taught, zero_shot, asked, ruled]
+
+
 def index(folder: Path) -> FaissIndex:
     encoder: Encoder = load_encoder("openai/clip-vit-base-patch32", device="cpu", batch_size=8)
     made = FaissIndex.create(folder, encoder.dimension, encoder_fingerprint=encoder.fingerprint)
@@ -101,7 +125,11 @@ def llama_index(folder: Path) -> list[NodeWithScore]:
     put += commonscale.llama_index.add_images(index(folder), [folder / "a.jpg", "b.jpg", b""], "folder", captions=put)
     loaded: dict[str, int] = commonscale.llama_index.add_embedded(index(folder), open_shards(folder), modality="text")
     assert loaded
-    return [*retriever.retrieve("what?"), *retriever.retrieve_batch(["what?"])[0]]
+    retriever.calibrate(["what?"], images=["a.jpg", folder / "b.jpg", b""], method="chance")
+    retriever.calibrate_images([QueryBundle("", image_path="a.jpg")], method="standardized", identical=None)
+    by_image = [*retriever.retrieve_image(folder / "a.jpg"), *retriever.image_to_image_retrieve("a.jpg")]
+    by_image += [*retriever.image_to_text_retrieve(b""), *retriever.retrieve(QueryBundle("", image_path="a.jpg"))]
+    return [*by_image, *retriever.retrieve("what?"), *retriever.retrieve_batch(["what?"])[0]]
 
 
 def langchain(folder: Path) -> list[list[str]]:
@@ -118,6 +146,11 @@ def langchain(folder: Path) -> list[list[str]]:
     put += commonscale.langchain.add_images(index(folder), ["a.jpg", folder / "b.jpg"], captions=["a", "b"])
     loaded: dict[str, int] = commonscale.langchain.add_embedded(index(folder), "shards", batch_size=100)
     assert loaded
+    retriever.calibrate(["what?"], images=["a.jpg", folder / "b.jpg", b""], method="chance")
+    retriever.calibrate_images(["a.jpg"], identical=0.99)
+    question: commonscale.langchain.ImageQuestion = commonscale.langchain.ImageQuestion(b"", words="a cat")
+    by_image = [retriever.invoke(question), retriever.retrieve_image("a.jpg", k=3), *retriever.batch([question, "a"])]
+    assert by_image
     found = [retriever.invoke("what?", k=3, minimum={"image": 1}), *retriever.retrieve_batch(["what?"], k=3)]
     return [[document.page_content for document in documents] for documents in found]
 
@@ -142,3 +175,19 @@ def reproduction(folder: Path) -> list[Path]:
     sizes = Sizes(pool="context", limit=100, documents=1000)
     run: Path = reproduce("mmqa", folder, folder / "out", encoder, encoder_name="clip", sizes=sizes, progress=True)
     return [run, *write_reproduction(folder / "out")]
+
+
+def centered(encoder: Encoder, vectors: np.ndarray) -> list[float]:
+    centering = Centering.fit(vectors, {"text": vectors, "image": vectors})
+    wrapped: Encoder = CenteredEncoder(encoder, centering)
+    blended: np.ndarray = CenteredEncoder(wrapped, centering, modality="text").encode_blended(
+        ["a"], ["a.jpg"], alpha=0.3
+    )
+    assert len(blended)
+    in_llama = commonscale.llama_index.CenteredEmbedding(encoder, centering)
+    in_langchain = commonscale.langchain.CenteredEmbeddings(wrapped, centering)
+    rows: list[list[float]] = [
+        *in_llama.get_blended_embeddings(["a"], ["a.jpg"]),
+        *in_langchain.embed_blended(["a"], [b""]),
+    ]
+    return rows[0]
