@@ -158,6 +158,19 @@ def test_with_signal_the_self_taught_prior_learns_the_modality_from_noisy_winner
     assert roc_auc_score(codes[400:], by_scores + 2 * held) > roc_auc_score(codes[400:], by_scores)
 
 
+def test_learning_again_from_corrected_winners_makes_it_as_sure_as_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    questions, codes = world(12, 900, 4.0)
+    best = {modality: scores[:500] for modality, scores in won(codes, 13, 1.5).items()}
+    again = SelfTaughtPrior.fit(questions[:500], best)
+    monkeypatch.setattr("commonscale.priors.self_taught.ROUNDS", 0)
+    once = SelfTaughtPrior.fit(questions[:500], best)
+    assert {name: again.facts[name] for name in ("gain", "gain_error", "gain_share")} == {
+        name: once.facts[name] for name in ("gain", "gain_error", "gain_share")
+    }
+    worst, better = (log_loss(codes[500:], prior.probabilities(questions[500:])[:, 1]) for prior in (once, again))
+    assert better < 0.9 * worst
+
+
 def test_too_few_questions_and_one_sided_winners_give_a_flat_prior() -> None:
     questions, codes = world(8, 99, 4.0)
     with pytest.warns(FewQuestionsWarning, match="99 different questions are too few"):

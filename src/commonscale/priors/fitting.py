@@ -38,6 +38,8 @@ class Fit:
             few for cross-validation.
         gain_error: its standard error; questions asked more than once count as one piece of evidence.
         gain_share: the gain as a share of the base rate's log-loss.
+        held_out: calibrated evidence of each question by a regression that did not see it (n, modalities); None where
+            there was no cross-validation.
     """
 
     weights: Floats
@@ -47,6 +49,7 @@ class Fit:
     gain: float | None = None
     gain_error: float | None = None
     gain_share: float | None = None
+    held_out: Floats | None = None
 
     def facts(self) -> dict[str, float]:
         """Give what was measured, by name, without what was not."""
@@ -83,13 +86,15 @@ def fit_regression(
     rates = rates_of(codes, modalities)
     base = losses(np.zeros((len(codes), modalities)), rates, codes)
     best, slope, bias, lowest = UNTRIED, 0.0, np.zeros(modalities), base
+    held_out = np.zeros((len(codes), modalities))
     for c in grid:
         evidence = _out_of_fold(features, codes, counted, modalities, c, folds)
         # Each is judged after its own calibration, which is what will be used of it.
         steepness, shift = calibration_of(evidence, codes)
-        lost = losses(steepness * evidence + shift, rates, codes)
+        calibrated = steepness * evidence + shift
+        lost = losses(calibrated, rates, codes)
         if lost.sum() < lowest.sum():
-            best, slope, bias, lowest = c, steepness, shift, lost
+            best, slope, bias, lowest, held_out = c, steepness, shift, lost, calibrated
     coefficients, intercept = _evidence(features, codes, counted, modalities, best)
     coefficients, intercept = slope * coefficients, slope * intercept + bias
     # Nothing is known of modalities without a label: they get the mean of the others.
@@ -99,7 +104,7 @@ def fit_regression(
     sums = np.bincount(groups_of(vectors), weights=gains)
     error = float(np.sqrt(len(sums)) * sums.std() / len(gains))
     share = float(gains.sum() / base.sum())
-    return Fit(coefficients, intercept - coefficients @ mean, best, slope, float(gains.mean()), error, share)
+    return Fit(coefficients, intercept - coefficients @ mean, best, slope, float(gains.mean()), error, share, held_out)
 
 
 def groups_of(vectors: Floats) -> npt.NDArray[np.int64]:

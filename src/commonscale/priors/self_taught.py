@@ -13,6 +13,7 @@ from commonscale.core.warn import warn
 from commonscale.priors.base import LIMIT
 from commonscale.priors.fitting import Fit, fit_regression, groups_of
 from commonscale.priors.linear import LinearPrior
+from commonscale.priors.odds import centered
 from commonscale.priors.strength import strength_of
 from commonscale.priors.vectors import all_worded, features_of, fingerprint_of
 
@@ -33,6 +34,9 @@ function of the same embedding: on the photo encoders, where both kinds are capt
 following it only costs. Real wording of two kinds saves several times as much (docs/priors.md).
 """
 
+ROUNDS = 2
+"""How often it learns again from the winners that it has corrected; more gain little (docs/priors.md)."""
+
 GRID = (0.3, 1.0, 3.0, 10.0)
 """Inverse regularizations tried: stricter than with labels, since a third of the winners are wrong."""
 
@@ -45,10 +49,12 @@ class SelfTaughtPrior(LinearPrior):
     its margin), regularization and calibration are those of held-out questions, and the prior is flat, with no
     effect at all, unless wording predicts held-out winners clearly.
 
-    It is conservative: it predicts the *winner*, which is wrong for some, so it is less sure than it could be.
+    Then it learns twice more, from winners that its own held-out evidence has corrected (self-training): many of the
+    first winners are wrong, so what is fitted to them is less sure than it should be.
 
     Its facts: ``questions``, ``regularization``, ``slope``, ``gain`` (log-loss of the winner saved against the base
-    rate, in nats for each question out of fold), ``gain_error``, ``gain_share`` (of the base rate's log-loss).
+    rate, in nats for each question out of fold), ``gain_error``, ``gain_share`` (of the base rate's log-loss);
+    all three of the first winners.
     """
 
     kind = "self-taught"
@@ -96,7 +102,7 @@ class SelfTaughtPrior(LinearPrior):
         contested = np.flatnonzero(np.isfinite(scores).sum(axis=1) > 1)
         seen = all_worded(questions) if words is None else words
         vectors = features_of([questions[int(place)] for place in contested], encoder, words=seen)
-        weights, intercept, facts = _learn(vectors, scores[contested])
+        weights, intercept, facts = _learn(vectors, scores[contested], strength, limit)
         return cls(
             modalities,
             weights,
@@ -110,7 +116,7 @@ class SelfTaughtPrior(LinearPrior):
         )
 
 
-def _learn(vectors: Floats, scores: Floats) -> tuple[Floats, Floats, dict[str, float]]:
+def _learn(vectors: Floats, scores: Floats, strength: float, limit: float) -> tuple[Floats, Floats, dict[str, float]]:
     """Give weights, intercept and facts; weights of 0 where wording does not predict the winner clearly."""
     modalities = scores.shape[1]
     scores = np.where(np.isfinite(scores), scores, -np.inf)
@@ -127,12 +133,23 @@ def _learn(vectors: Floats, scores: Floats) -> tuple[Floats, Floats, dict[str, f
         return *flat, facts
     if len(np.unique(winners)) < 2:
         return *flat, facts
+    fit = _fitted(vectors, scores)
+    facts |= fit.facts()
+    if not _convinces(fit):
+        return *flat, facts
+    for _ in range(ROUNDS):
+        if fit.held_out is not None:
+            fit = _fitted(vectors, scores + strength * centered(fit.held_out, limit))
+    return fit.weights, fit.intercept, facts | {"regularization": fit.regularization, "slope": fit.slope}
+
+
+def _fitted(vectors: Floats, scores: Floats) -> Fit:
+    """Fit the regression to the winners, each question by its margin."""
     ordered = np.sort(scores, axis=1)
     margins = ordered[:, -1] - ordered[:, -2]
     spread = float(margins.mean())
-    fit = fit_regression(vectors, winners, modalities, margins / spread if spread > 0 else None, GRID)
-    facts |= fit.facts()
-    return (fit.weights, fit.intercept, facts) if _convinces(fit) else (*flat, facts)
+    winners = scores.argmax(axis=1).astype(np.int64)
+    return fit_regression(vectors, winners, scores.shape[1], margins / spread if spread > 0 else None, GRID)
 
 
 def _convinces(fit: Fit) -> bool:
