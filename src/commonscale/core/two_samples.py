@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -54,12 +55,16 @@ def ks_probability(statistic: float, n: int, m: int) -> float:
     Returns:
         The p-value, in [0, 1]; exact to about 1e-12, so that much smaller ones read as 0.
     """
-    n, m = min(n, m), max(n, m)  # one row of numbers per value of the smaller sample
-    # In whole numbers: paths may reach differences of (steps - 1) / lcm, so that rounding decides nothing.
+    # In whole numbers: differences are multiples of 1 / lcm, so that rounding decides nothing.
+    steps = round(statistic * math.lcm(n, m))
+    return 1.0 if steps <= 0 else _probability(steps, min(n, m), max(n, m))
+
+
+# Windows of one length meet the same few differences again and again.
+@functools.lru_cache(maxsize=4096)
+def _probability(steps: int, n: int, m: int) -> float:
+    """Give the probability of a difference of ``steps / lcm(n, m)`` or more; one row of numbers for each of the n."""
     common = math.lcm(n, m)
-    steps = round(statistic * common)
-    if steps <= 0:
-        return 1.0
     up, right = common // n, common // m
     # Row i holds the number of paths to (i, j), which come from (i, j - 1) or (i - 1, j).
     places = np.arange(m + 1) * right
