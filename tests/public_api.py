@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,10 @@ from commonscale import (
     Calibration,
     Candidates,
     Centering,
+    DriftMonitor,
+    DriftReport,
     JointSearch,
+    LivingCalibration,
     ModalityStatistics,
     Provenance,
     Question,
@@ -81,6 +84,24 @@ def verified(search: JointSearch) -> str:
     report: Verification = search.verify()
     check: StoreCheck = report["text"]
     return str(report) if report.ok else f"{check.largest_difference} {check.recall} {check.errors[0].words}"
+
+
+def living(search: JointSearch, questions: Sequence[Question], path: Path) -> LivingCalibration:
+    made = LivingCalibration.fit(questions, search.sources, method="chance", capacity=1000, keep_vectors=False)
+    end: Callable[[], None] = made.attach(search)
+    before = made.remember("text", ["a"])
+    made.added("text", ["a"], np.ones((1, 512)), before)
+    made.removed("text", ["a"], before)
+    made.join(questions)
+    made.flush()
+    calibration: Calibration = made.refit(questions)
+    made.on_change(lambda calibration: calibration.save(path))
+    monitor = DriftMonitor(made, policy="recalibrate", windows=[50, 200], false_alarms=0.01)
+    report: DriftReport = monitor.observe({"text": [0.5]}, questions)
+    monitor.attach(search)
+    end()
+    made.save(path)
+    return made if report.drifted or calibration.strata else LivingCalibration.load(path, search.sources)
 
 
 async def core_async(search: JointSearch, question: Question) -> list[Ranking]:
