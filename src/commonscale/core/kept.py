@@ -40,6 +40,10 @@ class Kept:
         # What changed before anybody listened.
         self._take(living.calibration)
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Kept:
+        # The stores are told of, and the calibration is, the same for a copy.
+        return self
+
     def end(self) -> None:
         """Stop; the calibration in use stays."""
         while self._ends:
