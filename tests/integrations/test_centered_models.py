@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import commonscale.langchain as in_langchain
 import commonscale.llama_index as in_llama_index
 from commonscale import Centering, JointSearch, Question
 from commonscale.core.errors import CalibrationMismatchError, EncoderMismatchError, ImageError, InvalidInputError
-from commonscale.encoders import CenteredEncoder
+from commonscale.encoders import CachedEncoder, CenteredEncoder
 from commonscale.index import Document, FaissIndex
 from picture_world import PictureWorld, encoder
 
@@ -380,3 +381,23 @@ def test_a_picture_that_asks_is_centred_as_pictures_are(world: PictureWorld, cen
     [best, *_] = retriever.retrieve_image(world.pictures[4])
     assert best.node.node_id == "i4"
     assert best.score == pytest.approx(1.0, abs=1e-6)
+
+
+def test_wrappers_can_be_copied_cached_and_wrapped_again(
+    world: PictureWorld, centering: Centering, tmp_path: Path
+) -> None:
+    centered = CenteredEncoder(world.encoder, centering)
+    texts, pictures = centered.encode_texts(world.texts), centered.encode_images(world.pictures)
+    others = [
+        pickle.loads(pickle.dumps(centered)),
+        CachedEncoder(centered, tmp_path),
+        in_llama_index.LlamaIndexEncoder(in_llama_index.CenteredEmbedding(world.encoder, centering)),
+        in_langchain.LangChainEncoder(in_langchain.CenteredEmbeddings(world.encoder, centering)),
+    ]
+    for other in others:
+        assert other.fingerprint == centered.fingerprint
+        np.testing.assert_allclose(other.encode_texts(world.texts), texts, atol=1e-6)
+        np.testing.assert_allclose(other.encode_images(world.pictures), pictures, atol=1e-6)
+    others[1].close()
+    settings = in_llama_index.CenteredEmbedding(world.encoder, centering).to_dict()
+    assert {"embed_model", "centering"}.isdisjoint(settings)

@@ -58,7 +58,8 @@ class LlamaIndexEncoder(WrappedEncoder):
         self.embed_model = embed_model
         # Not class_name(), which a subclass has from its base unless it says otherwise.
         kind = type(embed_model).__name__
-        super().__init__(fingerprint, model_identity(embed_model, kind), kind)
+        own = getattr(embed_model, "fingerprint", None)
+        super().__init__(fingerprint, own if isinstance(own, str) else model_identity(embed_model, kind), kind)
         self.picture_batch = embed_model.embed_batch_size
 
     def __getnewargs__(self) -> tuple[BaseEmbedding, str]:
