@@ -275,6 +275,9 @@ def reproduce(
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Most questions of each kind, to try it out.")
     ] = None,
+    training: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Most training questions of each kind, to save time.")
+    ] = None,
     documents: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Most documents of each kind beside the relevant ones.")
     ] = None,
@@ -296,7 +299,7 @@ def reproduce(
     from commonscale.cli.reproduce_command import Settings, run
     from commonscale.reproduction import Sizes
 
-    sizes = Sizes(pool, limit, documents)  # type: ignore[arg-type]
+    sizes = Sizes(pool, limit, training, documents)  # type: ignore[arg-type]
     run(dataset, data, out, encoder, sizes, Settings(device, batch_size, pictures, retry_failed))
 
 

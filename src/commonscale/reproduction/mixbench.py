@@ -57,11 +57,14 @@ def reproduce_mixbench(
         progress: show progress bars on stderr.
 
     Raises:
-        InvalidInputError: if a smaller pool is asked for, or a subset has fewer than two questions.
+        InvalidInputError: if a smaller pool or training questions are asked for, or there are too few questions.
         MissingDataError: if there is no subset.
     """
-    if sizes.pool != "full":
-        raise InvalidInputError("MixBench has one pool only, its mixed corpus; leave out pool='context'")
+    if sizes.pool != "full" or sizes.training is not None:
+        raise InvalidInputError(
+            f"MixBench has one pool only, its mixed corpus, and no training questions; got pool={sizes.pool!r} and "
+            f"training={sizes.training!r}: leave both out"
+        )
     subsets: dict[str, Any] = {}
     for name in benchmark.subsets:
         subset = benchmark.subset(name)

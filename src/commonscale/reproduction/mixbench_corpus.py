@@ -84,7 +84,8 @@ def embed_subset(
     relevant = subset.relevant()
     asked = [(key, text) for key, text in subset.questions() if key in relevant]
     if sizes.limit is not None:
-        asked = asked[: sizes.limit]
+        drawn = np.random.default_rng(_SEED).permutation(len(asked))[: sizes.limit]
+        asked = [asked[row] for row in sorted(drawn.tolist())]
     needed = {document for key, _ in asked for document in relevant[key]}
 
     def chosen() -> Iterator[MixedDocument]:

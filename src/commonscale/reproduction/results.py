@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from commonscale.core.errors import FileFormatError
+from commonscale.reproduction.selection import Sizes
 
 NUMBERS = "numbers.json"
 QUESTIONS = {"mmqa": {"text": 721, "image": 230}, "webqa": {"text": 2455, "image": 2511}}
@@ -42,7 +43,7 @@ class Run:
     @property
     def complete(self) -> bool:
         """Whether it is the paper's setting: the full pool and all questions."""
-        return bool(self.numbers["sizes"] == {"pool": "full", "limit": None, "documents": None})
+        return bool(self.numbers["sizes"] == asdict(Sizes()))
 
     @property
     def published_data(self) -> bool:

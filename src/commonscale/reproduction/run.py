@@ -174,7 +174,8 @@ def _counts(selection: Selection, material: Material) -> dict[str, Any]:
 def _folder(dataset: str, encoder_name: str, sizes: Sizes) -> str:
     last = encoder_name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     parts = [dataset, _slug(last), "" if sizes.pool == "full" else sizes.pool]
-    parts += [f"{name}{value}" for name, value in (("limit", sizes.limit), ("documents", sizes.documents)) if value]
+    limits = {"limit": sizes.limit, "training": sizes.training, "documents": sizes.documents}
+    parts += [f"{name}{value}" for name, value in limits.items() if value is not None]
     return "-".join(part for part in parts if part)
 
 

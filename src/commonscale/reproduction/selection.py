@@ -30,17 +30,20 @@ class Sizes:
         pool: which documents are searched.
         limit: most questions of each kind that are evaluated, and as many that calibrate; drawn at random with a
             fixed seed.
+        training: most questions of each kind that calibrate, in place of ``limit``: the time of most methods grows with
+            their number times that of the documents.
         documents: most documents of each modality beside the relevant ones, the first in the file.
     """
 
     pool: Pool = "full"
     limit: int | None = None
+    training: int | None = None
     documents: int | None = None
 
     def __post_init__(self) -> None:
         if self.pool not in ("full", "context"):
             raise InvalidInputError(f"pool must be 'full' or 'context', got {self.pool!r}")
-        for name in ("limit", "documents"):
+        for name in ("limit", "training", "documents"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise InvalidInputError(f"{name} must be a whole number of at least 1, got {value!r}")
@@ -56,6 +59,8 @@ class Sizes:
             parts.append(f"at most {self.documents:,} further documents of each modality")
         if self.limit is not None:
             parts.append(f"at most {self.limit:,} questions of each kind")
+        if self.training is not None:
+            parts.append(f"at most {self.training:,} training questions of each kind")
         return ", ".join(parts)
 
 
@@ -110,7 +115,7 @@ class Selection:
             )
         chosen = frozenset(context) if sizes.pool == "context" else None
         left_out = len(train) - len(disjoint)
-        return cls(evaluated, _some(disjoint, sizes.limit), chosen, sizes.documents, left_out)
+        return cls(evaluated, _some(disjoint, sizes.training or sizes.limit), chosen, sizes.documents, left_out)
 
     def passages(self, dataset: RetrievalDataset) -> Iterator[Passage]:
         """Read the passages of the pool."""

@@ -126,10 +126,12 @@ def test_what_cannot_be_embedded_is_told_of_and_a_second_run_scores_nothing(tmp_
 def test_less_of_it_and_wrong_use(tmp_path: Path) -> None:
     data = write_subset(tmp_path / "data" / "OVEN").parent
     _, numbers = run(data, tmp_path / "out", limit=9, documents=5)
-    assert numbers["subsets"]["OVEN"]["questions"] == 9
-    assert sum(numbers["subsets"]["OVEN"]["documents"].values()) == 10 + 5, "d9 answers the question on 5 too"
-    with pytest.raises(InvalidInputError, match="one pool only"):
-        run(data, tmp_path / "out", pool="context")
+    found = numbers["subsets"]["OVEN"]
+    assert found["questions"] == 9
+    assert sum(found["documents"].values()) == 9 + found["several_relevant"] + 5
+    for wrong in ({"pool": "context"}, {"training": 3}):
+        with pytest.raises(InvalidInputError, match="one pool only"):
+            run(data, tmp_path / "out", **wrong)
     (data / "OVEN" / "qrel.jsonl").write_text('{"query_id": "q1", "corpus_id": "d1", "score": 1}\n')
     with pytest.raises(InvalidInputError, match="MixBench OVEN: 1 questions have a relevant document"):
         run(data, tmp_path / "out")

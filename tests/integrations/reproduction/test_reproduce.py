@@ -185,6 +185,10 @@ def test_less_of_a_data_set(tmp_path: Path) -> None:
     assert counts["documents"] == {"text": 7, "image": 7}
     assert "at most 3 further documents" in numbers["setting"]
     assert folder.name == "mmqa-world-limit4-documents3"
+    folder, numbers = run(data, tmp_path / "out", training=5)
+    assert numbers["counts"]["evaluated"] == {"text": 10, "image": 10}
+    assert numbers["counts"]["calibration"] == {"text": 5, "image": 5}
+    assert (folder.name, "5 training questions" in numbers["setting"]) == ("mmqa-world-training5", True)
 
 
 def test_what_cannot_be_embedded_is_left_out_and_told_of(tmp_path: Path) -> None:
