@@ -89,6 +89,8 @@ class Source(Protocol):
     ``version`` and ``read_version()`` is verified again when its store is set up anew (see ``FirstUse``).
     ``scan(size)``, which yields the ids and stored vectors (n, d) of all documents that it can find, in batches, and
     ``vectors_of(ids)`` let methods be used that need the vectors (see ``commonscale.core.scanning``).
+    Vectors that were decoded from a compressed form are marked by ``lossy_vectors``. Where the store tells of what is
+    added and deleted, ``changes`` is a ``Watchable`` (see ``commonscale.core.changes``).
     """
 
     def search(self, questions: Sequence[Question], k: int) -> Sequence[Candidates]:
