@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy.typing as npt
@@ -23,19 +22,17 @@ from commonscale.core.failures import FailurePolicy, check_policy
 from commonscale.core.living_bank import LivingBank, Settings
 from commonscale.core.living_documents import Vectors
 from commonscale.core.living_file import read, write
+from commonscale.core.living_state import KINDS, LivingState, fitted_banks
 from commonscale.core.methods import AUTO, CHANCE, DEFAULT, STANDARDIZED, check_choice
 from commonscale.core.own_documents import IDENTICAL, check_identical
 from commonscale.core.scanning import vectors_of
-from commonscale.core.search import JointSearch
 from commonscale.core.threads import off_thread
-from commonscale.core.types import Floats, Modality, Question, Source, Vector
+from commonscale.core.types import Modality, Question, Source, Vector
 from commonscale.core.unbounded import is_by_text
 from commonscale.core.warn import warn
 
-_KINDS = ("text", "image")
 
-
-class LivingCalibration:
+class LivingCalibration(LivingState):
     """Keeps a calibration equal to a fresh one, at a cost that does not grow with the number of documents.
 
         living = LivingCalibration.fit(questions, search.sources, provenance=search.provenance)
@@ -58,30 +55,6 @@ class LivingCalibration:
         provenance: where each modality's cosines come from.
         settings: what ``fit`` was told.
     """
-
-    def __init__(
-        self,
-        banks: Mapping[str, LivingBank],
-        sources: Mapping[Modality, Source],
-        settings: Settings,
-        provenance: Mapping[Modality, Provenance],
-        failures: FailurePolicy,
-    ) -> None:
-        """Put together what ``fit`` or ``load`` made; use these."""
-        self.sources = dict(sources)
-        self.provenance = dict(provenance)
-        self.settings = settings
-        self._banks = dict(banks)
-        self._failures = failures
-        self._lock = threading.RLock()
-        self._callbacks: list[Callable[[Calibration], object]] = []
-        made = self._made()
-        if made is None:
-            raise InvalidInputError(
-                f"the questions found no document in any of {sorted(self.sources)}; index documents first, then "
-                f"calibrate"
-            )
-        self._calibration = made
 
     @classmethod
     def fit(
@@ -154,16 +127,16 @@ class LivingCalibration:
         )
         policy = replace(check_policy(failures), on_failure="raise")
         try:
-            banks = _fitted(questions, sources, settings, policy)
+            banks = fitted_banks(questions, sources, settings, policy)
         except UnreadableVectorsError as error:
             warn(f"calibrated with method {STANDARDIZED!r}, not {settings.method!r}: {error}", MethodFallbackWarning)
             settings = replace(settings, method=STANDARDIZED)
-            banks = _fitted(questions, sources, settings, policy)
+            banks = fitted_banks(questions, sources, settings, policy)
         made = cls(banks, sources, settings, provenance or {}, policy)
         if method != AUTO or not too_wide(made.calibration):
             return made
         settings = replace(settings, method=STANDARDIZED)
-        return cls(_fitted(questions, sources, settings, policy), sources, settings, provenance or {}, policy)
+        return cls(fitted_banks(questions, sources, settings, policy), sources, settings, provenance or {}, policy)
 
     @classmethod
     async def afit(
@@ -171,45 +144,6 @@ class LivingCalibration:
     ) -> LivingCalibration:
         """As ``fit``, off the event loop."""
         return await off_thread(cls.fit, questions, sources, **settings)  # type: ignore[arg-type]
-
-    @property
-    def calibration(self) -> Calibration:
-        """The newest calibration; immutable, so whoever reads it holds one whole.
-
-        When all documents are gone it stays the last one, until others come.
-        """
-        return self._calibration
-
-    @property
-    def searched(self) -> int:
-        """How many banked questions have been searched since the last fit, over all modalities."""
-        return sum(living.searched for bank in self._banks.values() for living in bank.modalities.values())
-
-    @property
-    def scans(self) -> int:
-        """How many times all documents of a modality have been read anew since the last fit."""
-        return sum(living.scans for bank in self._banks.values() for living in bank.modalities.values())
-
-    @property
-    def shift(self) -> dict[Modality, float]:
-        """How far the mean of each modality's unit vectors has moved from the one that is subtracted, as a distance."""
-        with self._lock:
-            return {
-                modality: max(bank.modalities[modality].shift for bank in self._banks.values())
-                for modality in self.sources
-            }
-
-    def questions(self, kind: str = "text") -> tuple[Question, ...]:
-        """Give the bank of a kind of questions, empty if there is none."""
-        bank = self._banks.get(kind)
-        return () if bank is None else bank.questions
-
-    def reference(self) -> dict[Modality, Floats]:
-        """Give the best similarities of the banked questions in words, by modality: what drift is measured against."""
-        with self._lock:
-            bank = self._banks.get("text")
-            found = {} if bank is None else {m: living.hits.found for m, living in bank.modalities.items()}
-            return {modality: values[values == values] for modality, values in found.items()}  # NaN is not itself
 
     def remember(self, modality: Modality, ids: Sequence[str]) -> dict[str, Vector]:
         """Read what ``added`` or ``removed`` must know of documents that are about to be replaced or removed.
@@ -298,7 +232,7 @@ class LivingCalibration:
             SourceError: if a source fails.
         """
         with self._lock:
-            for kind in _KINDS:
+            for kind in KINDS:
                 asked = [question for question in questions if question.kind == kind]
                 if asked and kind in self._banks:
                     self._banks[kind].offer(asked)
@@ -329,45 +263,6 @@ class LivingCalibration:
             self._banks = self._refitted(questions or ())
             self._publish()
             return self._calibration
-
-    def on_change(self, callback: Callable[[Calibration], object]) -> Callable[[], None]:
-        """Call a function with every new calibration, in the thread of the update and in the order of updates.
-
-        Args:
-            callback: keep it short: the next update waits for it.
-
-        Returns:
-            A function that ends it.
-        """
-        with self._lock:
-            self._callbacks.append(callback)
-
-        def end() -> None:
-            with self._lock:
-                if callback in self._callbacks:
-                    self._callbacks.remove(callback)
-
-        return end
-
-    def attach(self, search: JointSearch) -> Callable[[], None]:
-        """Let a search use the newest calibration from now on.
-
-        Args:
-            search: the search; each of its searches uses one calibration, whole.
-
-        Returns:
-            A function that ends it; the search keeps the calibration of then.
-
-        Raises:
-            CalibrationMismatchError: if its provenance is another.
-        """
-
-        def follow(calibration: Calibration) -> None:
-            search.calibration = calibration
-
-        with self._lock:
-            follow(self._calibration)
-            return self.on_change(follow)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that is needed to go on to one file, whole or not at all.
@@ -422,62 +317,6 @@ class LivingCalibration:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FileFormatError(f"{os.fspath(path)}: is damaged: {error}; fit again") from error
         return cls(banks, sources, settings, provenance, policy)
-
-    def _update(self, work: Callable[[LivingBank], None]) -> None:
-        with self._lock:
-            for bank in self._banks.values():
-                work(bank)
-            limit = self.settings.recenter_beyond
-            if limit is not None and max(self.shift.values()) > limit:
-                self._banks = self._refitted(())
-            self._publish()
-
-    def _publish(self) -> None:
-        """Swap the calibration: readers have the old one or the new one, whole."""
-        made = self._made()
-        if made is None:
-            return
-        self._calibration = made
-        for callback in tuple(self._callbacks):
-            callback(made)
-
-    def _made(self) -> Calibration | None:
-        scales = {kind: bank.scale(self.provenance) for kind, bank in self._banks.items()}
-        words, pictures = scales.get("text"), scales.get("image")
-        if words is None:
-            return None if pictures is None else replace(pictures, modalities={}, strata={}, image_questions=pictures)
-        return replace(words, image_questions=pictures)
-
-    def _refitted(self, questions: Sequence[Question]) -> dict[str, LivingBank]:
-        banks = {}
-        for kind in _KINDS:
-            own = [question for question in questions if question.kind == kind]
-            old = self._banks.get(kind)
-            if own:
-                capacity = old.reservoir.capacity if old and self.settings.capacity is None else self.settings.capacity
-                banks[kind] = LivingBank(own, self.sources, replace(self.settings, capacity=capacity), self._failures)
-            elif old is not None:
-                banks[kind] = old.copy(self.sources, self._failures)
-        for bank in banks.values():
-            bank.fit()
-        return banks
-
-    def _known(self, modality: Modality) -> Modality:
-        if modality not in self.sources:
-            raise InvalidInputError(f"there is no modality {modality!r}, only {sorted(self.sources)}")
-        return modality
-
-
-def _fitted(
-    questions: Sequence[Question], sources: Mapping[Modality, Source], settings: Settings, failures: FailurePolicy
-) -> dict[str, LivingBank]:
-    banks = {}
-    for kind in _KINDS:
-        own = [question for question in questions if question.kind == kind]
-        if own:
-            banks[kind] = bank = LivingBank(own, sources, settings, failures)
-            bank.fit()
-    return banks
 
 
 def _by_id(ids: Sequence[str], vectors: npt.ArrayLike) -> dict[str, Vector]:

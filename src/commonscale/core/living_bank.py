@@ -11,7 +11,8 @@ import numpy as np
 from commonscale.core.calibration import Calibration, ModalityCalibration, Provenance
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.living_corrected import CorrectedModality
-from commonscale.core.living_modality import LivingModality, PlainModality
+from commonscale.core.living_modality import LivingModality
+from commonscale.core.living_plain import PlainModality
 from commonscale.core.methods import CHANCE, CORRECTED
 from commonscale.core.own_documents import IDENTICAL
 from commonscale.core.questions import BestHits, QuestionBank

@@ -11,8 +11,9 @@ from commonscale.core.background import Background
 from commonscale.core.corrected import CorrectedSource
 from commonscale.core.correction import HUB_WEIGHT, Correction
 from commonscale.core.failures import FailurePolicy
-from commonscale.core.living_documents import Lens, LivingDocuments, NoDirectionError, Vectors
+from commonscale.core.living_documents import LivingDocuments, Vectors
 from commonscale.core.living_hits import LivingHits
+from commonscale.core.living_lens import Lens, NoDirectionError
 from commonscale.core.living_modality import LivingModality
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.scanning import scan
