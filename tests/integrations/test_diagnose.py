@@ -29,18 +29,18 @@ from PIL import Image
 from benchmark_world import gapped
 from cli_world import Command, write_folder
 from commonscale.core.errors import InvalidInputError
-from commonscale.diagnostics import Material, diagnose, verdict, write_diagnoses
+from commonscale.diagnostics import Material, as_json, diagnose, verdict, write_diagnoses
 from commonscale.diagnostics.figures import (
     bars_figure,
     curve_figure,
     embedding_figure,
     histogram_figure,
     interval_figure,
-    png_bytes,
-    save_png,
 )
+from commonscale.diagnostics.gains import METRICS
 from commonscale.diagnostics.histogram import Histogram
 from commonscale.diagnostics.intervals import Estimate
+from commonscale.diagnostics.panel import png_bytes, save_png
 from commonscale.diagnostics.report import Picture, Report, Section, Table, render_report, write_report
 from commonscale.diagnostics.theme import DARK, LIGHT
 from commonscale.evaluation import Benchmark, evaluate_benchmark
@@ -226,6 +226,20 @@ def test_the_command_on_two_benchmarks(run, benchmark_file, tmp_path):
     assert {"embedding.png", "share-image.png", "gains.png", "all-documents-cosine.png"} <= set(figures)
     assert f"{2 * len(figures)} figures" in outcome.err
     assert not list(out.rglob("*.tmp"))
+
+
+def keys(data) -> set[str]:
+    """The keys of the data, those left out that are names of methods, modalities, groups or metrics."""
+    named = ("cosine", "standardized", "chance", "text", "image", "questions", "all", *METRICS)
+    below = set().union(*map(keys, data.values())) if isinstance(data, dict) else set()
+    return below | {key for key in data if key not in named} if isinstance(data, dict) else below
+
+
+def test_the_document_names_every_key_of_the_data(benchmark_file):
+    written = (Path(__file__).parents[2] / "docs" / "diagnostics.md").read_text("utf-8")
+    found = keys(as_json(diagnose(Material.of_benchmark(Benchmark.load(benchmark_file)))))
+    assert len(found) > 40
+    assert [key for key in sorted(found) if f'"{key}"' not in written] == []
 
 
 @pytest.fixture(scope="module")

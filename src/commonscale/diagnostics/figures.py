@@ -6,31 +6,19 @@ in any thread. Points and bars are told apart by shape or place as well as by co
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from commonscale.core.extras import require
-from commonscale.core.files import atomic_path
 from commonscale.core.types import Floats
 from commonscale.diagnostics.histogram import Histogram
 from commonscale.diagnostics.intervals import Estimate
-from commonscale.diagnostics.theme import LIGHT, Theme, markers
+from commonscale.diagnostics.panel import SMALL, group_name, legend, panel
+from commonscale.diagnostics.theme import LIGHT, Theme, line_styles, markers
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-SIZE = (5.2, 3.5)
-"""Width and height in inches."""
-
-DPI = 170
-_FONT = 11.0
-_SMALL = 9.5
-_LEGEND_WIDTH = 72  # letters, with 6 for each symbol, that fit beside each other
 
 
 def embedding_figure(
@@ -52,7 +40,7 @@ def embedding_figure(
         title: above the axes; none by default.
         theme: the colours.
     """
-    figure, axes = _panel(theme, xlabel, ylabel, title)
+    figure, axes = panel(theme, xlabel, ylabel, title)
     colors, shapes = theme.colors(clouds), markers(clouds)
     if pairs is not None:
         one, other = (np.asarray(clouds[label]) for label in pairs)
@@ -71,7 +59,7 @@ def embedding_figure(
             label=label,
             zorder=2,
         )
-    _legend(axes, theme)
+    legend(axes, theme)
     return figure
 
 
@@ -92,19 +80,19 @@ def histogram_figure(
         title: above the axes; none by default.
         theme: the colours.
     """
-    figure, axes = _panel(theme, xlabel, "density", title)
+    figure, axes = panel(theme, xlabel, "density", title)
     axes.set_yticks([])
     axes.grid(visible=False)
     colors = theme.colors(histograms)
-    for at, (label, histogram) in enumerate(histograms.items()):
-        style = ("-", "--", "-.", ":")[at % 4]
+    styles = line_styles(histograms)
+    for label, histogram in histograms.items():
         density = histogram.density
         axes.stairs(density, histogram.edges, fill=True, color=colors[label], alpha=0.22)
-        axes.stairs(density, histogram.edges, color=colors[label], linewidth=1.5, linestyle=style, label=label)
+        axes.stairs(density, histogram.edges, color=colors[label], linewidth=1.5, linestyle=styles[label], label=label)
     for name, place in (marks or {}).items():
         axes.axvline(place, color=theme.soft, linewidth=1.1, linestyle=(0, (4, 3)), label=name)
     axes.set_ylim(bottom=0)
-    _legend(axes, theme)
+    legend(axes, theme)
     return figure
 
 
@@ -130,12 +118,12 @@ def bars_figure(
         theme: the colours.
     """
     rows = [(group, name, value) for group, bars in groups.items() for name, value in bars.items()]
-    figure, axes = _panel(theme, xlabel, "", title, height=max(2.0, 0.9 + 0.32 * len(rows) + 0.34 * len(groups)))
+    figure, axes = panel(theme, xlabel, "", title, height=max(2.0, 0.9 + 0.32 * len(rows) + 0.34 * len(groups)))
     keys = list(colors) or list(groups)
     hue = dict(zip(groups, (theme.colors(keys)[key] for key in keys), strict=True))
     place, ticks = 0.0, []
     for group, bars in groups.items():
-        _group_name(axes, group, place, theme)
+        group_name(axes, group, place, theme)
         for name, value in bars.items():
             place += 1.0
             ticks.append((place, name))
@@ -149,7 +137,7 @@ def bars_figure(
                 va="center",
                 ha="left" if value >= 0 else "right",
                 color=theme.ink,
-                fontsize=_SMALL,
+                fontsize=SMALL,
             )
         place += 1.15
     axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks])
@@ -160,7 +148,7 @@ def bars_figure(
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "25%", "50%", "75%", "100%"])
     if mark is not None:
         axes.axvline(mark[1], color=theme.ink, linewidth=1.1, linestyle=(0, (4, 3)), label=mark[0])
-        _legend(axes, theme)
+        legend(axes, theme)
     return figure
 
 
@@ -182,13 +170,13 @@ def interval_figure(
         theme: the colours.
     """
     rows = sum(len(estimates) for estimates in groups.values())
-    figure, axes = _panel(theme, xlabel, "", title, height=max(2.0, 0.9 + 0.32 * rows + 0.34 * len(groups)))
+    figure, axes = panel(theme, xlabel, "", title, height=max(2.0, 0.9 + 0.32 * rows + 0.34 * len(groups)))
     keys = list(colors) or list(groups)
     hue = dict(zip(groups, (theme.colors(keys)[key] for key in keys), strict=True))
     axes.axvline(0, color=theme.ink, linewidth=1.1, linestyle=(0, (4, 3)))
     place, ticks = 0.0, []
     for (group, estimates), shape in zip(groups.items(), "o^sDvPX" * len(groups), strict=False):
-        _group_name(axes, group, place, theme)
+        group_name(axes, group, place, theme)
         for name, estimate in estimates.items():
             place += 1.0
             ticks.append((place, name))
@@ -228,7 +216,7 @@ def curve_figure(
         title: above the axes; none by default.
         theme: the colours.
     """
-    figure, axes = _panel(theme, xlabel, ylabel, title)
+    figure, axes = panel(theme, xlabel, ylabel, title)
     colors, shapes = theme.colors(curves), markers(curves)
     for label, values in curves.items():
         axes.plot(x, values, color=colors[label], marker=shapes[label], markersize=5, linewidth=1.7, label=label)
@@ -242,76 +230,5 @@ def curve_figure(
     if reached is not None:
         axes.axvline(reached[1], color=theme.ink, linewidth=1.1, linestyle=":", label=reached[0])
     axes.set_ylim(bottom=0)
-    _legend(axes, theme)
+    legend(axes, theme)
     return figure
-
-
-def png_bytes(figure: Figure) -> bytes:
-    """Draw a figure as PNG."""
-    require("matplotlib.backends.backend_agg", "report").FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    # Without metadata the same figure gives the same bytes, whatever the version.
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as a PNG file, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(png_bytes(figure))
-
-
-def _panel(theme: Theme, xlabel: str, ylabel: str, title: str, *, height: float = SIZE[1]) -> tuple[Figure, Axes]:
-    figure: Figure = require("matplotlib.figure", "report").Figure(
-        figsize=(SIZE[0], height), facecolor=theme.paper, layout="constrained"
-    )
-    axes: Axes = figure.add_subplot(facecolor=theme.paper)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(theme.soft)
-    axes.tick_params(colors=theme.soft, labelcolor=theme.ink, labelsize=_SMALL, length=3)
-    axes.grid(color=theme.line, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.set_xlabel(xlabel, color=theme.ink, fontsize=_FONT)
-    axes.set_ylabel(ylabel, color=theme.ink, fontsize=_FONT)
-    if title:  # of the figure, not of the axes: so it stands above the names of the series
-        figure.suptitle(title, color=theme.ink, fontsize=_FONT + 0.5, x=0.02, ha="left")
-    return figure, axes
-
-
-def _group_name(axes: Axes, name: str, place: float, theme: Theme) -> None:
-    axes.annotate(
-        name,
-        (0, place),
-        xycoords=axes.get_yaxis_transform(),
-        xytext=(3, 0),
-        textcoords="offset points",
-        va="center",
-        color=theme.ink,
-        fontsize=_SMALL,
-        fontweight="bold",
-        # On its own paper, so that a line across the panel does not strike it out.
-        bbox={"facecolor": theme.paper, "edgecolor": "none", "pad": 1.5},
-        zorder=3,
-    )
-
-
-def _legend(axes: Axes, theme: Theme) -> None:
-    """Name the series above the axes, where no point can lie under the names."""
-    handles, labels = axes.get_legend_handles_labels()
-    if not handles:
-        return
-    axes.legend(
-        handles,
-        labels,
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
-        ncols=len(handles) if sum(len(label) + 6 for label in labels) <= _LEGEND_WIDTH else 2,
-        frameon=False,
-        fontsize=_SMALL,
-        labelcolor=theme.ink,
-        handlelength=1.6,
-        columnspacing=1.2,
-        borderaxespad=0.2,
-        markerscale=1.4,
-    )

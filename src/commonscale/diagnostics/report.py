@@ -20,7 +20,7 @@ import commonscale
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
 from commonscale.core.files import atomic_path, write_text_atomically
-from commonscale.diagnostics.figures import png_bytes
+from commonscale.diagnostics.panel import png_bytes
 from commonscale.diagnostics.theme import DARK, LIGHT, Theme
 
 if TYPE_CHECKING:

@@ -61,7 +61,7 @@ def _where(diagnosis: Diagnosis, folder: str) -> Section:
         partial(_clouds, clouds),
         f"Points of {', '.join(clouds)} in the plane of the first two singular directions.",
         "Unit vectors in the plane of their first two singular directions, not centred: the first is about the "
-        "direction that all share, the second tells the clouds apart.",
+        "direction that all share; where the gap is wide, the second tells the clouds apart.",
     )
     tables = [gap_table(diagnosis), spread_table(diagnosis)]
     return Section("Where they lie", tables=tables, pictures=[picture], beside=True)

@@ -16,6 +16,11 @@ def optional(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f}"
 
 
+def plain(value: float) -> str:
+    """Write a number with three places, and a zero without a sign."""
+    return f"{round(float(value), 3) + 0.0:.3f}"
+
+
 def gap_rows(diagnosis: Diagnosis) -> list[tuple[str, str, str]]:
     """Give every pair of clouds with its distance."""
     return [(_cloud(gap.one), _cloud(gap.other), f"{gap.distance:.3f}") for gap in diagnosis.gaps]
@@ -47,7 +52,7 @@ def shape_table(diagnosis: Diagnosis) -> Table:
     rows = [
         (
             f"{method}: {plural(modality)}",
-            *(f"{value:.3f}" for value in (shape.mean, shape.std, shape.best.mean(), shape.best.std())),
+            *(plain(value) for value in (shape.mean, shape.std, shape.best.mean(), shape.best.std())),
             optional(shape.skewness),
             optional(shape.hubness),
             f"{shape.never:.0%}",

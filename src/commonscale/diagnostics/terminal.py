@@ -33,8 +33,10 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     console.print("Distance of means: " + ", ".join(f"{one}-{other} {far}" for one, other, far in gap_rows(diagnosis)))
     console.print(_shapes(diagnosis))
     console.print(_methods(diagnosis))
+    said = require("rich.table", "cli").Table.grid(padding=(0, 1))
     for sentence in verdict(diagnosis):
-        console.print(require("rich.text", "cli").Text(f"- {sentence}"))
+        said.add_row("-", require("rich.text", "cli").Text(sentence))
+    console.print(said)
     console.print()
 
 

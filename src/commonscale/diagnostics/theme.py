@@ -11,6 +11,7 @@ QUESTIONS = "questions"
 EVERYTHING = "all"
 """The label of all together, which has no hue."""
 
+_STYLES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 
 
@@ -43,6 +44,11 @@ class Theme:
             label: self.soft if label == EVERYTHING else self.hues[at % len(self.hues)]
             for label, at in _places(labels).items()
         }
+
+
+def line_styles(labels: Iterable[str]) -> dict[str, str]:
+    """Give each label a style of lines, for the same reason."""
+    return {label: _STYLES[at % len(_STYLES)] for label, at in _places(labels).items()}
 
 
 def markers(labels: Iterable[str]) -> dict[str, str]:
