@@ -100,7 +100,7 @@ def test_only_as_much_is_fetched_as_is_needed() -> None:
     search.calibrate(questions(data["bank"]), method="centered")
     search.search(questions(data["asked"])[0], 5)
     depths = [k for _, k in search.sources["text"].calls]
-    assert depths[0] == 32
+    assert depths[0] == 80
     assert depths[-1] < 4000
 
 
@@ -370,3 +370,14 @@ def test_passages_stand_in_for_questions_that_are_missing() -> None:
     )
     with pytest.raises(InvalidInputError, match="at_least must be a number of questions"):
         search.calibrate(questions(data["bank"]), at_least=0)
+
+
+def test_few_contenders_are_read_in_place_of_a_deeper_search() -> None:
+    data = world(19, texts=3000, bank=40, dimension=24)
+    counts = {}
+    for kind in (Readable, Giving):
+        search = searching(data, kind)
+        search.calibrate(questions(data["bank"]), method="chance")
+        counts[kind] = search.search_batch(questions(data["asked"]), 5), sum(n for n, _ in search.sources["text"].calls)
+    assert counts[Readable][0] == counts[Giving][0]
+    assert counts[Giving][1] < counts[Readable][1]
