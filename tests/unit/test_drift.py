@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -161,6 +162,25 @@ def test_a_search_is_watched_and_recalibrates_by_itself() -> None:
     end()
     end()
     assert search.observer is None
+
+
+def test_watched_searches_do_not_wait_for_updates() -> None:
+    living, search, stores = make_living()
+    DriftMonitor(living, policy="report").attach(search)
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        entered.set()
+        assert leave.wait(30)
+
+    living.on_change(hold)
+    thread = threading.Thread(target=living.refit)
+    thread.start()
+    assert entered.wait(30)
+    with ThreadPoolExecutor(1) as pool:
+        assert len(pool.submit(search.search_batch, near(stores, 60), 3).result(timeout=30)) == 60
+        leave.set()
+    thread.join()
 
 
 async def test_asynchronous_searches_are_watched_too() -> None:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.failures import FailurePolicy
@@ -48,7 +50,7 @@ class LivingState:
                 f"the questions found no document in any of {sorted(self.sources)}; index documents first, then "
                 f"calibrate"
             )
-        self._calibration = made
+        self._calibration, self._reference = made, self._best()
 
     @property
     def calibration(self) -> Calibration:
@@ -84,10 +86,8 @@ class LivingState:
 
     def reference(self) -> dict[Modality, Floats]:
         """Give the best similarities of the banked questions in words, by modality: what drift is measured against."""
-        with self._lock:
-            bank = self._banks.get("text")
-            found = {} if bank is None else {m: living.hits.found for m, living in bank.modalities.items()}
-            return {modality: values[values == values] for modality, values in found.items()}  # NaN is not itself
+        # Without the lock: searches that are watched for drift must not wait for updates.
+        return dict(self._reference)
 
     def on_change(self, callback: Callable[[Calibration], object]) -> Callable[[], None]:
         """Call a function with every new calibration, in the thread of the update and in the order of updates.
@@ -142,9 +142,14 @@ class LivingState:
         made = self._made()
         if made is None:
             return
-        self._calibration = made
+        self._calibration, self._reference = made, self._best()
         for callback in tuple(self._callbacks):
             callback(made)
+
+    def _best(self) -> dict[Modality, Floats]:
+        bank = self._banks.get("text")
+        found = {} if bank is None else {m: living.hits.found for m, living in bank.modalities.items()}
+        return {modality: values[~np.isnan(values)] for modality, values in found.items()}
 
     def _made(self) -> Calibration | None:
         scales = {kind: bank.scale(self.provenance) for kind, bank in self._banks.items()}
