@@ -135,7 +135,16 @@ class PostgresTable:
 
     def by_id(self, ids: Sequence[str]) -> Found:
         """Read the rows with these ids, as far as they are there."""
-        return self._read_back(self._all(rows_statement(self._layout, ids)) if ids else (), with_payloads=False)
+        if not ids:
+            return Found((), (), (), ())
+        try:
+            rows = self._all(rows_statement(self._layout, ids))
+        except (OperationalError, InterfaceError):
+            raise
+        except StatementError:
+            # Ids that are numbers are not compared with texts; as texts they are, without their index.
+            rows = self._all(rows_statement(self._layout, ids, as_text=True))
+        return self._read_back(rows, with_payloads=False)
 
     def _all(self, statement: Any) -> Sequence[Any]:
         def work(connection: Any, _: Vector) -> list[Any]:

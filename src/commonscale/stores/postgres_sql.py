@@ -213,14 +213,24 @@ def page_statement(layout: Layout, size: int, *, after: Any, with_payload: bool)
     return chosen.limit(size)
 
 
-def rows_statement(layout: Layout, ids: Sequence[str]) -> sa.Select[Any]:
-    """Write the reading of the vectors of documents; rows of id and vector as text."""
+def rows_statement(layout: Layout, ids: Sequence[str], *, as_text: bool = False) -> sa.Select[Any]:
+    """Write the reading of the vectors of documents.
+
+    Args:
+        layout: the table.
+        ids: the documents.
+        as_text: whether ids are compared as texts, of whatever type their column is, which cannot use an index.
+
+    Returns:
+        Rows of id and vector as text.
+    """
     columns = layout.table.c
+    held = sa.cast(columns[layout.id], sa.Text) if as_text else columns[layout.id]
     # Without a type, so that the server takes the texts for whatever the ids are: text, or UUIDs.
     wanted = sa.bindparam("commonscale_ids", list(ids), type_=sa.types.NullType(), expanding=True)
     vector = sa.cast(columns[layout.embedding], sa.Text)
     chosen = sa.select(columns[layout.id], vector)
-    return chosen.where(columns[layout.id].in_(wanted), columns[layout.embedding].is_not(None), *layout.conditions)
+    return chosen.where(held.in_(wanted), columns[layout.embedding].is_not(None), *layout.conditions)
 
 
 def search_settings(catalog: Catalog, measure: Measure, own: Sequence[tuple[str, str]]) -> sa.Select[Any] | None:
