@@ -32,7 +32,10 @@ from commonscale import (
     load_encoder,
     to_cosine,
 )
+from commonscale.core.duplicates import DistinctCount
+from commonscale.core.padding import padded
 from commonscale.datasets import DatasetQuestion, MixBench, MultiModalQA, RetrievalDataset, UniVLDR, WebQA
+from commonscale.diagnostics import Diagnosis, Material, diagnose, verdict, write_diagnoses
 from commonscale.embedding import open_shards
 from commonscale.encoders import CenteredEncoder, Encoder
 from commonscale.evaluation import (
@@ -78,6 +81,14 @@ def core(path: Path) -> Ranking:
     search.calibration = Calibration.load(path)
     calibration.probability(to_cosine([0.1], "squared_l2"), "text")
     return search.search(questions[0], 5, minimum={"text": 1}, raw=False)
+
+
+def filled_up(search: JointSearch, questions: list[Question]) -> int:
+    bank: list[Question] = padded(questions, search.sources["text"], at_least=200, seed=1)
+    different = DistinctCount()
+    different.add(np.ones((1, 512)))
+    different.remove(np.ones((1, 512)))
+    return len(bank) + different.count
 
 
 def verified(search: JointSearch) -> str:
@@ -212,3 +223,11 @@ def centered(encoder: Encoder, vectors: np.ndarray) -> list[float]:
         *in_langchain.embed_blended(["a"], [b""]),
     ]
     return rows[0]
+
+
+def diagnostics(folder: Path, index_: FaissIndex, questions: list[Question]) -> list[str]:
+    counts = {modality: len(index_.documents(modality)) for modality in index_.modalities}
+    material = Material.of_sources("mine", questions, index_.sources(), counts, documents=1000, seed=1)
+    found: Diagnosis = diagnose(Material.of_benchmark(Benchmark.load(folder / "a.npz")), k=5)
+    written: list[Path] = write_diagnoses([found, diagnose(material)], folder)
+    return [*verdict(found), *map(str, written)]

@@ -87,7 +87,8 @@ def test_figures_are_pictures_in_the_colors_of_the_theme(draw, theme, tmp_path):
 def test_figures_leave_pyplot_alone():
     code = (
         "import sys, numpy as np\n"
-        "from commonscale.diagnostics.figures import embedding_figure, png_bytes\n"
+        "from commonscale.diagnostics.figures import embedding_figure\n"
+        "from commonscale.diagnostics.panel import png_bytes\n"
         "png_bytes(embedding_figure({'text': np.eye(2)}))\n"
         "print('matplotlib.pyplot' in sys.modules)"
     )
