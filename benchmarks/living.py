@@ -8,6 +8,7 @@ python benchmarks/living.py strata BENCHMARK.npz ...
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -34,21 +35,29 @@ SHIFTS = (0.25, 0.5, 1.0)
 
 
 class MatrixSource:
-    """A matrix in memory, searched exactly."""
+    """A matrix in memory, searched exactly, whose first rows can be dropped.
+
+    Attributes:
+        first: the first row that is there.
+    """
 
     def __init__(self, vectors: Vectors) -> None:
-        self._ids = [str(row) for row in range(len(vectors))]
+        self.first = 0
         self._vectors = vectors
 
     def search(self, questions: Sequence[Question], k: int) -> list[Candidates]:
         """Find the nearest rows."""
-        rows, cosines = nearest(self._vectors, np.stack([question.vector_for("text") for question in questions]), k)
-        return [Candidates([self._ids[i] for i in own], c) for own, c in zip(rows.tolist(), cosines, strict=True)]
+        asked = np.stack([question.vector_for("text") for question in questions])
+        rows, cosines = nearest(self._vectors[self.first :], asked, k)
+        return [
+            Candidates([str(self.first + i) for i in own], c) for own, c in zip(rows.tolist(), cosines, strict=True)
+        ]
 
     def scan(self, size: int = 2048) -> Iterator[tuple[list[str], Vectors]]:
         """Read all rows."""
-        for start in range(0, len(self._ids), size):
-            yield self._ids[start : start + size], self._vectors[start : start + size]
+        for start in range(self.first, len(self._vectors), size):
+            rows = self._vectors[start : start + size]
+            yield [str(row) for row in range(start, start + len(rows))], rows
 
 
 def cost(console: Console, repetitions: int) -> None:
@@ -87,6 +96,42 @@ def cost(console: Console, repetitions: int) -> None:
                 f"{outcome.ratio:.2f} [{outcome.lower:.2f}, {outcome.upper:.2f}]",
             )
     console.print(table)
+
+
+def others(console: Console, runs: int) -> None:
+    """Time what is not an addition: one removal, a bank with new questions, and a new fit."""
+    world = make_world(Settings(texts=10_000, images=1, calibration=2 * BANK), 0)
+    questions = [Question(vector=row) for row in world.calibration]
+    table = Table(title="milliseconds, median: bank 1000, 512 dimensions, 10,000 documents")
+    for heading in ("method", "one document removed", "50 questions into the bank", "refit"):
+        table.add_column(heading, justify="right")
+    for method in ("standardized", "centered+standardized", "chance"):
+        source = MatrixSource(world.texts)
+        living = LivingCalibration.fit(questions[:BANK], {"text": source}, method=method, join_every=50, forgetting=800)
+        newer = iter(questions[BANK:])
+
+        def remove(run: int, living: LivingCalibration = living, source: MatrixSource = source) -> None:
+            source.first = run + 1
+            living.removed("text", [str(run)], world.texts[run : run + 1])
+
+        def join(_: int, living: LivingCalibration = living, newer: Iterator[Question] = newer) -> None:
+            living.join([next(newer) for _ in range(50)])
+            living.flush()
+
+        def refit(_: int, living: LivingCalibration = living) -> None:
+            living.refit()
+
+        works: tuple[Callable[[int], None], ...] = (remove, join, refit)
+        table.add_row(
+            method, *(f"{1e3 * np.median([_seconds(work, run) for run in range(runs)]):.1f}" for work in works)
+        )
+    console.print(table)
+
+
+def _seconds(work: Callable[[int], None], run: int) -> float:
+    start = time.perf_counter()
+    work(run)
+    return time.perf_counter() - start
 
 
 def drift(console: Console, streams: int, length: int) -> None:
@@ -196,6 +241,7 @@ def main() -> None:
     console = Console(width=140)
     if arguments.what == "cost":
         cost(console, arguments.repetitions)
+        others(console, 7)
     elif arguments.what == "drift":
         drift(console, arguments.streams, arguments.length)
     else:
