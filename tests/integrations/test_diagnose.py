@@ -262,8 +262,9 @@ def test_the_command_on_an_index(run, index, tmp_path):
     questions.write_text("\n".join(f"a {a} {b} {c}" for a in words[0] for b in words[1] for c in words[2]))
     outcome = run("diagnose", index, "--questions", questions, "--out", tmp_path / "out")
     assert outcome.code == 0, outcome.err
-    assert "36 questions calibrate, 36 are asked" in outcome.out
-    assert "cannot be told without labels" in re.sub(r"\s+", " ", outcome.out)
+    said = re.sub(r"\s+", " ", outcome.out)
+    assert "36 questions calibrate, 36 are asked" in said
+    assert "cannot be told without labels" in said
     data = json.loads((tmp_path / "out" / "diagnosis.json").read_text("utf-8"))["diagnoses"]["index"]
     assert data["gains"] is None
     assert data["questions"]["held_out"] == "halves"
