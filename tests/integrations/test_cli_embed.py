@@ -183,7 +183,7 @@ def test_calibration_of_shards_equals_that_of_an_index(run: Command, shards: Pat
     for place in (index, shards, loaded):
         outcome = run("calibrate", place, "--questions", questions)
         assert outcome.code == 0, outcome.err
-        assert "Best cosine of 300 questions" in outcome.out
+        assert "Best hits for 300 questions" in outcome.out
     expected = Calibration.load(index / "calibration.json")
     for place in (shards, loaded):
         found = Calibration.load(place / "calibration.json")
