@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 
 import numpy as np
@@ -169,7 +170,8 @@ def test_a_method_that_cannot_be_used_is_named_with_the_reason(gapped, monkeypat
             raise InvalidInputError("no vector has a direction")
         return fit(questions, material, method)
 
-    monkeypatch.setattr("commonscale.diagnostics.diagnose.fit", refusing)
+    # By its name in the package stands the function, which hides the module.
+    monkeypatch.setattr(importlib.import_module("commonscale.diagnostics.diagnose"), "fit", refusing)
     diagnosis = diagnose(gapped)
     assert "Chance-level calibration cannot be used here: no vector has a direction." in verdict(diagnosis)
     assert list(diagnosis.methods) == ["cosine", "standardized"]
@@ -178,7 +180,7 @@ def test_a_method_that_cannot_be_used_is_named_with_the_reason(gapped, monkeypat
 
 
 def test_few_questions_are_warned_of():
-    with pytest.warns(FewQuestionsWarning, match=r"rest on \d different questions"):
+    with pytest.warns(FewQuestionsWarning, match=r"rests? on \d different questions"):
         diagnose(material(vectors(6), text=vectors(9, seed=1), image=vectors(9, seed=2)))
 
 
