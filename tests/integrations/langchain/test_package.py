@@ -38,6 +38,7 @@ def test_exports():
         "CommonscaleEmbeddings",
         "ImageQuestion",
         "LangChainEncoder",
+        "LiveVectorStore",
         "ModalityBalancer",
         "RetrieverSource",
         "STORES",
