@@ -14,7 +14,8 @@ from llama_index.core.vector_stores.types import MetadataFilters
 
 from commonscale.core.calibration import Calibration
 from commonscale.core.failures import FailurePolicy
-from commonscale.core.types import IMAGE, TEXT, Modality
+from commonscale.core.keys import Stratum
+from commonscale.core.types import IMAGE, TEXT, Modality, Prior
 from commonscale.llama_index.arguments import check_calibration, check_numbers
 from commonscale.llama_index.assembly import EmbedModel, Stores, as_embedding, assemble
 from commonscale.llama_index.catalog import NodeCatalog, NodeMap
@@ -32,7 +33,8 @@ class StandardizedMultiModalRetriever(KeptRetriever):
     Each store is searched for ``similarity_top_k`` hits with the question's embedding; scores become true
     cosines, cosines become standard deviations above their modality's average best hit (see ``Calibration``),
     and the best hits of both modalities are returned, best first. A document found in both (a captioned
-    image) comes once, at its best. Scores may be negative: use ``SimilarityStandardizer(probability=True)``
+    image) comes once, at its best. A picture is asked with by ``retrieve_image``, or as the ``image_path`` of a query
+    bundle, once ``calibrate_images`` has learned the scale of such questions. Scores may be negative: use ``SimilarityStandardizer(probability=True)``
     before a cut-off in [0, 1].
 
     Nodes come as copies that carry ``commonscale_cosine``, ``commonscale_modality`` and ``commonscale_score``
@@ -70,6 +72,8 @@ class StandardizedMultiModalRetriever(KeptRetriever):
         score_kind: ScoreKindName | Mapping[Modality, ScoreKindName] | None = None,
         failures: FailurePolicy | None = None,
         check: bool = True,
+        prior: Prior | None = None,
+        stratum: Stratum = None,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
         verbose: bool = False,
@@ -104,6 +108,8 @@ class StandardizedMultiModalRetriever(KeptRetriever):
                 to rank the other modality without it. Then every node says so in its metadata, under
                 ``commonscale_missing``. Failures raise by default; a server is asked up to three times.
             check: whether each store is verified quickly before it is first searched (see ``verify``).
+            prior: what a question's wording tells of the modality it wants (see ``commonscale.priors``).
+            stratum: which of the calibration's strata a question belongs to: a key, or a function of the question.
             callback_manager: LlamaIndex's callbacks.
             object_map: what ``IndexNode``s point to.
             verbose: print what ``IndexNode``s lead to, as LlamaIndex does.
@@ -124,7 +130,7 @@ class StandardizedMultiModalRetriever(KeptRetriever):
             models[IMAGE] = as_embedding(image_embed_model)
         stores = Stores(text_store, image_store, store, text_nodes, image_nodes, nodes, docstore, modalities)
         self._sources, self._search, self._embedder = assemble(
-            stores, models, calibration, filters, modality_key, score_kind, failures, check
+            stores, models, calibration, filters, modality_key, score_kind, failures, check, prior, stratum
         )
         self.similarity_top_k = similarity_top_k
         self.minimum = minimum
