@@ -30,12 +30,12 @@ from commonscale.llama_index.sources import ScoreKindName
 class StandardizedMultiModalRetriever(KeptRetriever):
     """Ranks texts and images together, on a scale learned from unlabeled questions.
 
-    Each store is searched for ``similarity_top_k`` hits with the question's embedding; scores become true
-    cosines, cosines become standard deviations above their modality's average best hit (see ``Calibration``),
-    and the best hits of both modalities are returned, best first. A document found in both (a captioned
+    Each store is searched with the question's embedding; scores become true cosines, cosines are put on the common
+    scale that ``calibrate`` has learned (see ``Calibration``), and the best hits of both modalities are returned, best
+    first. A document found in both (a captioned
     image) comes once, at its best. A picture is asked with by ``retrieve_image``, or as the ``image_path`` of a query
-    bundle, once ``calibrate_images`` has learned the scale of such questions. Scores may be negative: use ``SimilarityStandardizer(probability=True)``
-    before a cut-off in [0, 1].
+    bundle, once ``calibrate_images`` has learned the scale of such questions. Scores may be negative: use
+    ``SimilarityStandardizer(probability=True)`` before a cut-off in [0, 1].
 
     Nodes come as copies that carry ``commonscale_cosine``, ``commonscale_modality`` and ``commonscale_score``
     in metadata, and in ``commonscale_question`` a short hash of the question, by which ``SimilarityStandardizer``
