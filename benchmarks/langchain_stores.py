@@ -63,7 +63,7 @@ def _scenario(name: str, make_store: MakeStore, world: World, settings: Settings
     text_store = make_store("text", world.texts, embeddings)
     image_store = make_store("image", world.images, embeddings)
     ours = StandardizedMultiModalRetriever(text_store=text_store, image_store=image_store, embeddings=embeddings, k=k)
-    ours.calibrate(banked, method="standardized")
+    ours.calibrate(banked, method=settings.method)
     single = [store.as_retriever(search_kwargs={"k": k}) for store in (text_store, image_store)]
     # With an id_key, since without it all pictures with empty page_content would be one document.
     theirs = EnsembleRetriever(retrievers=single, weights=[0.5, 0.5], id_key="id")

@@ -107,7 +107,7 @@ def _scenario(
         embed_model=embed_model,
         similarity_top_k=k,
     )
-    ours.calibrate(banked, method="standardized")
+    ours.calibrate(banked, method=settings.method)
 
     def stores(number: int) -> None:
         query = VectorStoreQuery(

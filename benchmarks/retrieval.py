@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--slow", type=int, default=9, help="repetitions over stores that take about a second")
     parser.add_argument("--threads", type=int, default=1, help="threads of FAISS")
     parser.add_argument("--one-core", action="store_true", help="pin everything to one core (Linux)")
+    parser.add_argument("--method", default=defaults.method, help="how our retrievers are calibrated")
     parser.add_argument("--only", default="", help="run only scenarios whose name contains this")
     parser.add_argument("--json", type=Path, help="write settings and outcomes here")
     arguments = parser.parse_args()
@@ -36,7 +37,7 @@ def main() -> None:
 
     if arguments.one_core:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    settings = Settings(texts=arguments.texts, images=arguments.images)
+    settings = Settings(texts=arguments.texts, images=arguments.images, method=arguments.method)
     faiss.omp_set_num_threads(arguments.threads)
     console = Console(width=200)
     world = make_world(settings, max(arguments.fast, arguments.slow))

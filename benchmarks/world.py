@@ -24,6 +24,7 @@ class Settings:
         calibration: number of unlabeled calibration questions.
         k: hits per question.
         seed: of the random generator.
+        method: of calibration.
     """
 
     texts: int = 20_000
@@ -35,6 +36,7 @@ class Settings:
     calibration: int = 2_000
     k: int = 20
     seed: int = 20_251_122
+    method: str = "standardized"
 
 
 @dataclass(frozen=True, eq=False)
