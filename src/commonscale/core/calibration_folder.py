@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from commonscale.core.calibration import Calibration
-from commonscale.core.calibration_file import dumps, loads, tables_of
+from commonscale.core.calibration_file import FORMAT, dumps, loads, tables_of
 from commonscale.core.correction import DocumentTable
 from commonscale.core.errors import FileFormatError
 from commonscale.core.files import write_bytes_atomically, write_text_atomically
 
 _ARRAYS = ("along", "norms", "hubs")
+_START = 64  # bytes, by which a calibration is told from other files: it begins with its format
+_ABANDONED = 3600.0  # seconds
 
 
 def save(calibration: Calibration, path: str | os.PathLike[str]) -> None:
@@ -31,17 +34,17 @@ def save(calibration: Calibration, path: str | os.PathLike[str]) -> None:
         path: the JSON file.
     """
     file = Path(path)
+    before = _named_by(file)
     tables = tables_of(calibration)
     if not tables:
         write_text_atomically(file, dumps(calibration))
-        _remove_others(file, None)
-        return
-    data = _pack(tables)
-    digest = hashlib.sha256(data).hexdigest()
-    name = f"{file.stem}-{digest[:16]}.npz"
-    write_bytes_atomically(file.parent / name, data)
-    write_text_atomically(file, dumps(calibration, documents={"file": name, "sha256": digest}))
-    _remove_others(file, name)
+    else:
+        data = _pack(tables)
+        digest = hashlib.sha256(data).hexdigest()
+        name = f"{file.stem}-{digest[:16]}.npz"
+        write_bytes_atomically(file.parent / name, data)
+        write_text_atomically(file, dumps(calibration, documents={"file": name, "sha256": digest}))
+    _remove_others(file, before)
 
 
 def load(path: Path) -> Calibration:
@@ -51,7 +54,14 @@ def load(path: Path) -> Calibration:
         FileNotFoundError: if there is no such file.
         FileFormatError: if it, or the file that it names, is damaged, missing or from a newer version.
     """
-    return loads(path.read_bytes(), os.fspath(path), lambda named: _tables(path, named))
+    while True:
+        data = path.read_bytes()
+        try:
+            return loads(data, os.fspath(path), lambda named: _tables(path, named))
+        except FileFormatError:
+            # Saved again since it was read: what the old one named may be gone.
+            if path.read_bytes() == data:
+                raise
 
 
 def _pack(tables: Mapping[str, DocumentTable]) -> bytes:
@@ -91,9 +101,38 @@ def _tables(path: Path, named: Mapping[str, Any]) -> dict[str, DocumentTable]:
         raise FileFormatError(f"{file}: cannot be read: {error}; calibrate again") from error
 
 
-def _remove_others(file: Path, kept: str | None) -> None:
-    """Remove what earlier calibrations of this name left."""
+def _remove_others(file: Path, before: str | None) -> None:
+    """Remove what earlier calibrations of this name left.
+
+    That is the file that the replaced one named, and such as nobody has named for an hour: a save that was
+    interrupted, not one that goes on. What any calibration beside it names stays: it may be a copy.
+    """
     ours = re.compile(re.escape(file.stem) + r"-[0-9a-f]{16}\.npz")
-    for other in file.parent.glob("*.npz"):
-        if other.name != kept and ours.fullmatch(other.name):
+    left = [other for other in file.parent.glob("*.npz") if ours.fullmatch(other.name)]
+    left = [other for other in left if other.name == before or _is_old(other)]
+    if not left:
+        return
+    named = {_named_by(other) for other in file.parent.iterdir() if other.suffix != ".npz" and other.is_file()}
+    for other in left:
+        if other.name not in named:
             other.unlink(missing_ok=True)
+
+
+def _is_old(file: Path) -> bool:
+    try:
+        return file.stat().st_mtime < time.time() - _ABANDONED
+    except FileNotFoundError:
+        return False
+
+
+def _named_by(file: Path) -> str | None:
+    """Give the name of the second file that a calibration names; None if it names none, or is no calibration."""
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(_START)
+            if FORMAT.encode() not in start:
+                return None
+            document = json.loads(start + stream.read())
+        return str(document["documents"]["file"])
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return None
