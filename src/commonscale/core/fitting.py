@@ -81,7 +81,7 @@ def fit_modality(
         empty = np.full(len(questions), np.nan)
         return Fitted(None, None, (None,) * len(questions), empty)
     bank = question_rows(questions, modality, len(total))
-    means = _question_mean(bank), total / count
+    means = question_mean(bank), total / count
     weight = HUB_WEIGHT if hubs else 0.0
     try:
         pass_ = _passed(documents, ModalityPass(bank, *means, weight, identical))
@@ -91,7 +91,7 @@ def fit_modality(
     return pass_.fitted(background=hubs)
 
 
-def _question_mean(bank: Vector) -> Floats:
+def question_mean(bank: Vector) -> Floats:
     """Give the mean of the banked questions; null if one of them is the mean, as a single one is."""
     mean: Floats = bank.mean(axis=0, dtype=np.float64)
     return mean if (np.linalg.norm(bank - mean, axis=1) > SMALLEST_STD).all() else np.zeros(len(mean))

@@ -165,8 +165,8 @@ class LivingCalibration(LivingState):
             return {}
         try:
             return dict(zip(needed, vectors_of(self.sources[modality], needed, modality), strict=True))
-        except SourceError:
-            return {}
+        except (SourceError, InvalidInputError):
+            return {}  # Sources name ids that are gone with either.
 
     def added(
         self,

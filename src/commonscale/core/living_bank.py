@@ -143,13 +143,19 @@ class LivingBank:
         }
 
     def update(self, modality: Modality, work: Callable[[LivingModality], None]) -> None:
-        """Change one modality; after an update that failed it is learned anew first."""
+        """Change one modality; what earlier updates that failed left behind is learned anew, of all modalities."""
         living = self.modalities[modality]
         if living.stale:
             living.recover()
         living.stale = True
         work(living)
         living.stale = False
+        for other in self.modalities.values():
+            if other.stale:
+                other.recover()
+                other.stale = False
+            elif other.hits.lost:
+                other.settle()
 
     def offer(self, questions: Sequence[Question]) -> None:
         """Let some of the newest questions enter the bank; they are used when enough wait, or after ``flush``."""

@@ -11,6 +11,7 @@ from commonscale.core.background import Background
 from commonscale.core.corrected import CorrectedSource
 from commonscale.core.correction import HUB_WEIGHT, Correction
 from commonscale.core.failures import FailurePolicy
+from commonscale.core.fitting import question_mean
 from commonscale.core.living_documents import LivingDocuments, Vectors
 from commonscale.core.living_hits import LivingHits
 from commonscale.core.living_lens import Lens, NoDirectionError
@@ -96,7 +97,7 @@ class CorrectedModality(LivingModality):
             self._forget()
             return
         rows = question_rows(self.questions, self.modality, len(total))
-        asked = rows.mean(axis=0, dtype=np.float64)
+        asked = question_mean(rows)
         try:
             self._read(self._lens(rows, asked, total / count))
         except NoDirectionError:

@@ -130,8 +130,14 @@ class LivingState:
 
     def _update(self, work: Callable[[LivingBank], None]) -> None:
         with self._lock:
+            failed: Exception | None = None
             for bank in self._banks.values():
-                work(bank)
+                try:
+                    work(bank)
+                except Exception as error:  # noqa: BLE001 (the other bank must learn of the change all the same)
+                    failed = failed or error
+            if failed is not None:
+                raise failed
             limit = self.settings.recenter_beyond
             if limit is not None and max(self.shift.values()) > limit:
                 self._banks = self._refitted(())
