@@ -381,3 +381,38 @@ def test_few_contenders_are_read_in_place_of_a_deeper_search() -> None:
         counts[kind] = search.search_batch(questions(data["asked"]), 5), sum(n for n, _ in search.sources["text"].calls)
     assert counts[Readable][0] == counts[Giving][0]
     assert counts[Giving][1] < counts[Readable][1]
+
+
+class Vanishing(Giving):
+    """One whose newest document is deleted as soon as it has been found."""
+
+    def vectors_of(self, ids: Sequence[str]) -> np.ndarray:
+        if "text:new" in ids:
+            raise InvalidInputError("no document has the id 'text:new'")
+        return super().vectors_of(ids)
+
+
+def test_a_new_document_that_goes_while_it_is_found_does_no_harm() -> None:
+    data = world(5, bank=30)
+    search = searching(data, Vanishing)
+    search.calibrate(questions(data["bank"]), method="chance")
+    source = search.sources["text"]
+    source.ids.append("text:new")
+    source.vectors = np.concatenate([source.vectors, data["asked"][:1]])
+    with pytest.warns(StaleCalibrationWarning, match="came after the calibration"):
+        assert len(search.search(questions(data["asked"])[0], 70)) == 70
+
+
+@pytest.mark.parametrize("method", ["standardized", "chance"])
+def test_strata_of_pictures_are_those_of_pictures_only(method: str) -> None:
+    data = world(16, bank=30)
+    search = searching(data)
+    pictures = [
+        replace(q, kind="image", stratum="ab"[i % 2]) for i, q in enumerate(questions(np.tile(data["bank"], (2, 1))))
+    ]
+    scale = search.calibrate(pictures, method=method).image_questions
+    assert scale is not None
+    assert search.calibration.for_question(pictures[0]) is scale.strata["a"]
+    assert search.calibration.for_question(replace(pictures[0], stratum="other")) is scale
+    with pytest.raises(NotCalibratedError, match="has no statistics"):
+        search.search(replace(pictures[0], kind="text"), 3)

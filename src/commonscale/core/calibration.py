@@ -224,7 +224,7 @@ class Calibration:
         return Centering({m: c.question_mean for m, c in known.items()}, {m: c.document_mean for m, c in known.items()})
 
     def for_question(self, question: Question) -> Calibration:
-        """Give the scale that a question has: that of pictures, of its stratum, or this one.
+        """Give the scale that a question has: that of its stratum, or of all of its kind (words, pictures).
 
         Raises:
             NotCalibratedError: if the question is a picture, and no pictures have been calibrated with.
@@ -236,8 +236,12 @@ class Calibration:
                     "scale than those of texts; calibrate with pictures as users ask with them (calibrate_images of "
                     "the retrievers, questions of kind 'image' here), or rank with raw=True"
                 )
-            return self.image_questions
-        return self if question.stratum is None else self.strata.get(question.stratum, self)
+            return self.image_questions._of_stratum(question.stratum)
+        return self._of_stratum(question.stratum)
+
+    def _of_stratum(self, key: str | None) -> Calibration:
+        """Give the scale of a stratum; this one if the key is None or not known."""
+        return self if key is None else self.strata.get(key, self)
 
     def standardize(self, cosines: npt.ArrayLike, modality: Modality) -> Floats:
         """Put similarities on the common scale: ``(a - location) / scale`` (Eq. 2).

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from commonscale.core.correction import Correction
-from commonscale.core.errors import InvalidInputError, SourceError, StaleCalibrationWarning, UnreadableVectorsError
+from commonscale.core.errors import InvalidInputError, SourceError, StaleCalibrationWarning
 from commonscale.core.question_vectors import question_rows
 from commonscale.core.scanning import vectors_of
 from commonscale.core.sources import check_candidates
+from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Floats, Modality, Question, Source
 from commonscale.core.warn import warn
 
@@ -81,7 +82,8 @@ class CorrectedSource:
             return []
         work = _Work(self._source, questions, k, self._correction, self._modality, self._most)
         while work.open:
-            work.take(await asearch(work.asked(), work.fetch))
+            # Taking may read vectors from a database.
+            await off_thread(work.take, await asearch(work.asked(), work.fetch))
         return work.finished()
 
     def __getattr__(self, name: str) -> Any:
@@ -181,8 +183,8 @@ class _Work:
         )
         try:
             vectors = vectors_of(self._source, names, self._modality).astype(np.float64)
-        except UnreadableVectorsError:
-            return columns
+        except (SourceError, InvalidInputError):
+            return columns  # They cannot be read, or one has been deleted since it was found.
         columns[0, unknown] = vectors @ self._correction.question_mean
         columns[1, unknown] = np.linalg.norm(vectors - self._correction.document_mean, axis=1)
         return columns

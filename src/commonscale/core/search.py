@@ -195,7 +195,7 @@ class JointSearch:
         if words is None:
             words = current
         if words is None and pictures is not None:
-            words = replace(pictures, modalities={}, image_questions=pictures)
+            words = replace(pictures, modalities={}, strata={}, image_questions=pictures)
         if words is None:
             raise InvalidInputError("calibration needs unlabeled questions, got none")
         return words if words.image_questions is pictures else replace(words, image_questions=pictures)
