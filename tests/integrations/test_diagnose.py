@@ -271,6 +271,18 @@ def test_the_command_on_an_index(run, index, tmp_path):
     assert {path: path.read_bytes() for path in index.rglob("*") if path.is_file()} == before
 
 
+def test_an_index_knows_the_questions_that_it_was_calibrated_with(run, index, tmp_path):
+    questions = tmp_path / "questions.txt"
+    words = ["red green blue", "dog cat", "on grass,by a sea,at night,in snow,on a hill,in a box"]
+    colors, animals, places = words[0].split(), words[1].split(), words[2].split(",")
+    questions.write_text("\n".join(f"a {c} {a} {p}" for c in colors for a in animals for p in places))
+    assert run("calibrate", index, "--questions", questions).code == 0
+    for arguments in ((), ("--questions", questions)):
+        outcome = run("diagnose", index, *arguments, "--out", tmp_path / "out")
+        assert outcome.code == 0, outcome.err
+        assert "36 questions calibrate, 36 are asked" in " ".join(outcome.out.split())
+
+
 def test_an_index_needs_questions(run, index, tmp_path):
     outcome = run("diagnose", index, "--out", tmp_path / "out")
     assert outcome.code == 1

@@ -323,8 +323,8 @@ def diagnose(
 ) -> None:
     """Show the gap between texts and images, what a common scale changes, and how many questions it needs.
 
-    Takes benchmarks (as evaluate does), and indexes or what the embed command wrote; these hold no questions, so give
-    some as users ask them with --questions. Nothing that is diagnosed is changed.
+    Takes benchmarks (as evaluate does), and indexes or what the embed command wrote, with questions as users ask them
+    (--questions); an index that has been calibrated knows some. Nothing that is diagnosed is changed.
 
     Prints the distances of texts, images and questions, the shape of their scores, what fills the first hits, and in
     words whether standardizing helps: with labels by how much on held-out questions, without what can be said. Writes

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from commonscale.cli.console import output, say
 from commonscale.cli.opening import encoder_for, has_index, open_filled_index
 from commonscale.cli.questions import read_questions
+from commonscale.cli.scale import banked_questions
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
 from commonscale.core.types import Question
@@ -49,7 +50,8 @@ def diagnose_all(
 
     Args:
         targets: ``.npz`` benchmarks, folders of indexes, and folders of shards.
-        questions: unlabeled questions for the folders; see ``read_questions``.
+        questions: unlabeled questions for the folders; see ``read_questions``. None for those that an index was
+            calibrated with.
         out: where the files go.
         settings: how to diagnose.
         encoder: where the encoder of the folders is now, if it has moved.
@@ -62,11 +64,6 @@ def diagnose_all(
     for package in ("matplotlib", "jinja2"):
         require(package, "report")
     chosen = list(dict.fromkeys(targets))
-    if questions is None and (folders := [target for target in chosen if target.is_dir()]):
-        raise InvalidInputError(
-            f"{folders[0]}: an index holds documents, but no questions; give questions as users ask them, one per "
-            f"line, with --questions FILE (at least 50, better 100 or more; no answers are needed)"
-        )
     texts = read_questions(questions) if questions is not None else []
     found = []
     for target in chosen:
@@ -84,6 +81,8 @@ def _material(target: Path, texts: list[str], settings: Settings, encoder: str |
         from commonscale.cli.shards import encoder_of, shards_to_calibrate
         from commonscale.embedding import ShardSource
 
+        if not texts:
+            raise _without_questions(target)
         shards = shards_to_calibrate(target)
         asked = _embedded(texts, encoder_of(shards, encoder, device))
         sources = ShardSource.all_of(shards)
@@ -92,10 +91,19 @@ def _material(target: Path, texts: list[str], settings: Settings, encoder: str |
             str(target), asked, sources, counts, documents=settings.documents, seed=settings.seed
         )
     index = open_filled_index(target)
-    asked = _embedded(texts, encoder_for(index, encoder, device))
+    asked = _embedded(texts, encoder_for(index, encoder, device)) if texts else banked_questions(index)
+    if not asked:
+        raise _without_questions(target)
     counts = {modality: len(index.documents(modality)) for modality in index.modalities}
     return Material.of_sources(
         str(target), asked, index.sources(), counts, documents=settings.documents, seed=settings.seed
+    )
+
+
+def _without_questions(target: Path) -> InvalidInputError:
+    return InvalidInputError(
+        f"{target}: holds documents, but no questions that it was calibrated with; give questions as users ask them, "
+        f"one per line, with --questions FILE (at least 50, better 100 or more; no answers are needed)"
     )
 
 

@@ -9,6 +9,7 @@ from commonscale.cli.opening import CALIBRATION
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import CommonscaleError
 from commonscale.core.living import LivingCalibration
+from commonscale.core.types import Question
 from commonscale.embedding.scan import sha256_of
 from commonscale.index import FaissIndex
 
@@ -74,3 +75,16 @@ def _refitted(index: FaissIndex, modalities: list[str]) -> LivingCalibration:
     # A modality has come, or has no documents any more.
     questions = [*living.questions("text"), *living.questions("image")]
     return LivingCalibration.fit(questions, index.sources(), provenance=index.provenance(), **asdict(living.settings))
+
+
+def banked_questions(index: FaissIndex) -> list[Question]:
+    """Give the questions in words that an index was calibrated with, as embeddings; none if they were not kept.
+
+    Raises:
+        FileFormatError: if their file is damaged.
+    """
+    note, file = index.notes.get(CALIBRATION), index.folder / BANK
+    if not note or not file.exists() or note.get("bank") != sha256_of(file):
+        return []
+    living = LivingCalibration.load(file, {m: index.source(m) for m in note["modalities"]})
+    return list(living.questions("text"))
