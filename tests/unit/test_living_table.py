@@ -33,8 +33,9 @@ def test_snapshots_keep_what_they_were_taken_of(changes: list[tuple[str, list[st
     for kind, keys in changes:
         if kind == "put":
             values = {key: (clock, clock + 1, clock + 2 + i) for i, key in enumerate(keys)}
+            rows = [(*numbers, -1.0) for numbers in values.values()]
             clock += 10
-            table.put(keys, np.array(list(values.values())).reshape(-1, 3))
+            table.put(keys, np.array(rows).reshape(-1, 4))
             model |= values
         elif kind == "drop":
             gone = [key for key in keys if key in table]
@@ -55,19 +56,19 @@ def test_it_grows_beyond_its_first_room_under_a_snapshot() -> None:
     ids = [str(i) for i in range(500)]
     early = None
     for key in ids:
-        table.put([key], np.array([[float(key), 1.0, 2.0]]))
+        table.put([key], np.array([[float(key), 1.0, 2.0, 3.0]]))
         early = early or table.snapshot()
     assert early is not None
     assert content(early) == {"0": (0.0, 1.0, 2.0)}
     assert table.snapshot().along.tolist() == [float(key) for key in ids]
-    assert table.values(["7", "3"]).tolist() == [[7.0, 1.0, 2.0], [3.0, 1.0, 2.0]]
+    assert table.values(["7", "3"]).tolist() == [[7.0, 1.0, 2.0, 3.0], [3.0, 1.0, 2.0, 3.0]]
 
 
 def test_ids_of_a_snapshot_are_a_sequence() -> None:
     table = LivingTable()
-    table.put(["a", "b", "c"], np.ones((3, 3)))
+    table.put(["a", "b", "c"], np.ones((3, 4)))
     ids = table.snapshot().ids
-    table.put(["d"], np.ones((1, 3)))
+    table.put(["d"], np.ones((1, 4)))
     assert list(ids) == ["a", "b", "c"]
     assert (ids[-1], ids[1:]) == ("c", ["b", "c"])
     with pytest.raises(IndexError):

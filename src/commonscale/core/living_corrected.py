@@ -81,6 +81,11 @@ class CorrectedModality(LivingModality):
         return self.documents.levels() if self.documents is not None and self._chance else None
 
     @property
+    def reference(self) -> Floats:
+        """The best similarities (C,) with hub scores to which the question itself does not add."""
+        return self.hits.found if self.documents is None else self.documents.unbanked()
+
+    @property
     def shift(self) -> float:
         """How far the mean of the documents has moved from the one that is subtracted."""
         known = self.documents

@@ -7,8 +7,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from commonscale.core.correction import HUB_WEIGHT
 from commonscale.core.duplicates import DistinctCount
 from commonscale.core.errors import InvalidInputError
+from commonscale.core.fitting import NEIGHBORS
 from commonscale.core.living_hits import SAME, LivingHits
 from commonscale.core.living_lens import Lens, Measured
 from commonscale.core.living_table import LivingTable
@@ -31,7 +33,7 @@ class LivingDocuments:
 
     Attributes:
         lens: how they are seen.
-        table: three numbers for each.
+        table: four numbers for each.
         hits: the best hit of each question.
         sums: number, sum and sum of squares of the similarities with each question (3, C), for the chance level.
         total: of the unit vectors (d,); the share of a document whose vector was not known when it went is the mean.
@@ -154,11 +156,30 @@ class LivingDocuments:
         means = sums / counts
         return means, np.sqrt(np.maximum(squares / counts - means**2, 0.0))
 
+    def unbanked(self) -> Floats:
+        """Give the similarity (C,) of each question with its best hit as it would be if it were not in the bank.
+
+        A banked question raises the hub scores of its own best hits, and so lowers their similarities; questions that
+        only ask do not. NaN where there is no hit.
+        """
+        found, count = self.hits.found, len(self.hits)
+        held = [slot for slot, key in enumerate(self.hits.ids) if key is not None and key in self.table]
+        if not self.lens.chance or count < 2 or not held:
+            return found
+        hubs, following = self.table.values([str(self.hits.ids[slot]) for slot in held]).T[2:]
+        centred = found[held] + HUB_WEIGHT * hubs
+        if count > NEIGHBORS:
+            lowered = np.maximum(centred - following, 0.0) / NEIGHBORS
+        else:
+            lowered = (centred - hubs) / (count - 1)
+        found[held] += HUB_WEIGHT * lowered
+        return found
+
     def _kept(self, ids: Sequence[str]) -> dict[str, Vector]:
         return {} if self.kept is None else {key: self.kept[key] for key in ids}
 
     def _holds(self, key: str, numbers: Floats) -> bool:
-        """Tell whether the table has this very document: all three numbers of another one hardly ever agree."""
+        """Tell whether the table has this very document: all four numbers of another one hardly ever agree."""
         return key in self.table and bool((np.abs(self.table.values([key])[0] - numbers) <= SAME).all())
 
 

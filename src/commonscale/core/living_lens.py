@@ -11,7 +11,7 @@ import numpy.typing as npt
 from commonscale.core.centering import centered_rows
 from commonscale.core.correction import HUB_WEIGHT
 from commonscale.core.errors import InvalidInputError
-from commonscale.core.fitting import hub_scores
+from commonscale.core.fitting import NEIGHBORS, hub_scores
 from commonscale.core.types import Floats, Vector
 
 _NO_DIRECTION = 1e-6
@@ -83,7 +83,7 @@ class Lens:
             )
         exact = rows.astype(np.float64)
         centered = exact - self.document_mean
-        table = np.zeros((len(rows), 3))
+        table = np.zeros((len(rows), 4))
         table[:, 0] = exact @ self.question_mean
         table[:, 1] = norms = np.sqrt(np.einsum("ij,ij->i", centered, centered))
         if not (norms > _NO_DIRECTION).all():
@@ -92,13 +92,22 @@ class Lens:
         found = centered.astype(self.bank.dtype, copy=False) @ self.bank.T
         own = None if self.own is None else rows @ self.own.T > self.identical
         if self.chance:
-            table[:, 2] = hub_scores(found)
+            table[:, 2], table[:, 3] = _hubs(found)
             if own is not None:
                 _without_own(table[:, 2], found, own)
             found -= HUB_WEIGHT * table[:, 2, None]
         if own is not None:
             found[own] = -np.inf
         return Measured(table, found)
+
+
+def _hubs(found: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
+    """Give hub scores (n,), and the similarity (n,) of each document's next neighbour, 0 in a bank without one."""
+    count = found.shape[1]
+    if count <= NEIGHBORS:
+        return hub_scores(found), np.zeros(len(found))
+    top = np.partition(found, count - NEIGHBORS - 1, axis=1)[:, count - NEIGHBORS - 1 :]
+    return hub_scores(top[:, 1:]), top[:, 0].astype(np.float64)
 
 
 def _without_own(hubs: Floats, found: npt.NDArray[np.floating[Any]], own: npt.NDArray[np.bool_]) -> None:
@@ -112,7 +121,7 @@ class Measured(NamedTuple):
     """What is seen of documents.
 
     Attributes:
-        table: along, norm and hub score (n, 3).
+        table: along, norm, hub score and next neighbour (n, 4), see ``LivingTable``.
         similarities: with the bank (n, C), -inf where a document is the question itself.
     """
 

@@ -115,6 +115,11 @@ class LivingModality(ABC):
         return None
 
     @property
+    def reference(self) -> Floats:
+        """The best similarities (C,) that the questions would have if they only asked; NaN where there is none."""
+        return self.hits.found
+
+    @property
     def shift(self) -> float:
         """How far the mean of the documents has moved from the one that is subtracted; 0 if none is."""
         return 0.0

@@ -85,7 +85,10 @@ class LivingState:
         return () if bank is None else bank.questions
 
     def reference(self) -> dict[Modality, Floats]:
-        """Give the best similarities of the banked questions in words, by modality: what drift is measured against."""
+        """Give the best similarities of the banked questions in words, by modality: what drift is measured against.
+
+        For the chance level each is what it would be if the question were not in the bank, as those that come are not.
+        """
         # Without the lock: searches that are watched for drift must not wait for updates.
         return dict(self._reference)
 
@@ -154,7 +157,7 @@ class LivingState:
 
     def _best(self) -> dict[Modality, Floats]:
         bank = self._banks.get("text")
-        found = {} if bank is None else {m: living.hits.found for m, living in bank.modalities.items()}
+        found = {} if bank is None else {m: living.reference for m, living in bank.modalities.items()}
         return {modality: values[~np.isnan(values)] for modality, values in found.items()}
 
     def _made(self) -> Calibration | None:

@@ -11,12 +11,15 @@ import numpy.typing as npt
 from commonscale.core.correction import DocumentTable
 from commonscale.core.types import Floats
 
-_COLUMNS = 3
+_COLUMNS = 4
 _FIRST = 64
 
 
 class LivingTable:
-    """Three numbers per document: along, norm and hub score (see ``DocumentTable``).
+    """Four numbers per document: along, norm and hub score (see ``DocumentTable``), and its next neighbour.
+
+    That is its similarity with the eleventh nearest question, which would enter its hub score if one of the first ten
+    left the bank; snapshots do not have it.
 
     A snapshot costs nothing, and adding documents after it costs only these: they go behind the rows that it reads. It
     takes a copy to change or remove a row that a snapshot reads, once for all changes until the next snapshot.
@@ -41,7 +44,7 @@ class LivingTable:
         return tuple(self._ids)
 
     def values(self, ids: Sequence[str]) -> Floats:
-        """Give the numbers (n, 3) of documents that are in the table."""
+        """Give the numbers (n, 4) of documents that are in the table."""
         taken: Floats = self._values[:, [self._rows[key] for key in ids]].T
         return taken
 
@@ -50,7 +53,7 @@ class LivingTable:
 
         Args:
             ids: their ids (n), different from each other.
-            values: shape (n, 3).
+            values: shape (n, 4).
         """
         known = [place for place, key in enumerate(ids) if key in self._rows]
         if known:
