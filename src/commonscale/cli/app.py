@@ -195,7 +195,9 @@ def search(
 ) -> None:
     """Rank texts and pictures for a question on their common scale.
 
-    The score says how many standard deviations a hit lies above the mean best cosine of its modality.
+    A score orders hits of both modalities. Under "standardized" and "centered+standardized" it says how many standard
+    deviations a hit lies above the best hit of an average question, under "chance" how far above what the best of
+    irrelevant documents would nominally reach: most are negative there, and only their order counts.
 
     --json prints one object per question and line: {"question": text (a picture's path), "ranked_by": "score" or
     "cosine", "hits": [{"rank": from 1, "id": text, "modality": "text" or "image", "score": number, null with --raw,
