@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import PrivateAttr
 
 from commonscale.core.kept import Kept
+from commonscale.core.keys import keyed, with_strata
 from commonscale.core.living import LivingCalibration
 from commonscale.core.methods import DEFAULT
 from commonscale.core.threads import off_thread
@@ -28,6 +29,7 @@ class KeptRetriever(CalibratedRetriever):
         *,
         images: Sequence[ImageInput] = (),
         method: str = DEFAULT,
+        strata: Sequence[str | None] | None = None,
         **settings: Any,
     ) -> LivingCalibration:
         """Learn the common scale as ``calibrate`` does, and keep it what a fresh calibration would be.
@@ -41,6 +43,7 @@ class KeptRetriever(CalibratedRetriever):
             show_progress: as for ``calibrate``.
             images: as for ``calibrate``.
             method: as for ``calibrate``.
+            strata: as for ``calibrate``.
             **settings: see ``LivingCalibration.fit``: ``capacity``, ``keep_vectors``, ``join_every``, ...
 
         Returns:
@@ -54,7 +57,7 @@ class KeptRetriever(CalibratedRetriever):
             StaleCalibrationWarning: if only some stores tell of their changes.
         """
         asked, search = self._asked(questions, images, show_progress)
-        return self.follow(_living(asked, search, method, settings))
+        return self.follow(_living(with_strata(asked, strata), search, method, settings))
 
     async def akeep_calibrated(
         self,
@@ -63,11 +66,12 @@ class KeptRetriever(CalibratedRetriever):
         *,
         images: Sequence[ImageInput] = (),
         method: str = DEFAULT,
+        strata: Sequence[str | None] | None = None,
         **settings: Any,
     ) -> LivingCalibration:
         """As ``keep_calibrated``, off the event loop."""
         asked, search = await asyncio.to_thread(self._asked, questions, images, show_progress)
-        living = await off_thread(_living, asked, search, method, settings)
+        living = await off_thread(_living, with_strata(asked, strata), search, method, settings)
         return await asyncio.to_thread(self.follow, living)
 
     def follow(self, living: LivingCalibration) -> LivingCalibration:
@@ -88,7 +92,7 @@ class KeptRetriever(CalibratedRetriever):
 
 def _living(asked: Sequence[Any], search: Any, method: str, settings: dict[str, Any]) -> LivingCalibration:
     return LivingCalibration.fit(
-        asked,
+        keyed(asked, search.stratum),
         search.sources,
         method=method,
         provenance=search.provenance,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.schema import QueryType
 
 from commonscale.core.kept import Kept
+from commonscale.core.keys import keyed, with_strata
 from commonscale.core.living import LivingCalibration
 from commonscale.core.methods import DEFAULT
 from commonscale.core.threads import off_thread
@@ -30,6 +31,7 @@ class KeptRetriever(CalibratedRetriever):
         *,
         images: Sequence[QueryType | ImageInput] = (),
         method: str = DEFAULT,
+        strata: Sequence[str | None] | None = None,
         **settings: Any,
     ) -> LivingCalibration:
         """Learn the common scale as ``calibrate`` does, and keep it what a fresh calibration would be.
@@ -44,6 +46,7 @@ class KeptRetriever(CalibratedRetriever):
             show_progress: as for ``calibrate``.
             images: as for ``calibrate``.
             method: as for ``calibrate``.
+            strata: as for ``calibrate``.
             **settings: see ``LivingCalibration.fit``: ``capacity``, ``keep_vectors``, ``join_every``, ...
 
         Returns:
@@ -56,7 +59,7 @@ class KeptRetriever(CalibratedRetriever):
         Warns:
             StaleCalibrationWarning: if only some stores tell of their changes.
         """
-        asked = self._asked(questions, images, show_progress)
+        asked = with_strata(self._asked(questions, images, show_progress), strata)
         return self.follow(self._living(asked, method, settings))
 
     async def akeep_calibrated(
@@ -66,10 +69,11 @@ class KeptRetriever(CalibratedRetriever):
         *,
         images: Sequence[QueryType | ImageInput] = (),
         method: str = DEFAULT,
+        strata: Sequence[str | None] | None = None,
         **settings: Any,
     ) -> LivingCalibration:
         """As ``keep_calibrated``, off the event loop."""
-        asked = await asyncio.to_thread(self._asked, questions, images, show_progress)
+        asked = with_strata(await asyncio.to_thread(self._asked, questions, images, show_progress), strata)
         return self.follow(await off_thread(self._living, asked, method, settings))
 
     def follow(self, living: LivingCalibration) -> LivingCalibration:
@@ -90,7 +94,7 @@ class KeptRetriever(CalibratedRetriever):
     def _living(self, asked: Sequence[Any], method: str, settings: dict[str, Any]) -> LivingCalibration:
         search = self._search
         return LivingCalibration.fit(
-            asked,
+            keyed(asked, search.stratum),
             search.sources,
             method=method,
             provenance=search.provenance,

@@ -284,3 +284,17 @@ def test_what_cannot_be_followed_is_said() -> None:
     store.embeddings.vectors["null"] = [0.0] * corpus.dimension
     with pytest.warns(StaleCalibrationWarning, match="could not be kept up to date"):
         store.add_texts(["null"], [{"modality": "text"}])
+
+
+async def test_strata_are_kept_too() -> None:
+    asked = list(QUESTIONS)
+    keys = ["ab"[place % 2] for place in range(len(asked))]
+    _, retriever = single(Corpus(), stratum="other")
+    once = retriever.calibrate(asked, method="standardized", strata=keys[:-1])
+    for living in (
+        retriever.keep_calibrated(asked, method="standardized", strata=keys[:-1]),
+        await retriever.akeep_calibrated(asked, method="standardized", strata=keys[:-1]),
+    ):
+        assert set(living.calibration.strata) == {"a", "b", "other"}
+        mine, theirs = scale(living.calibration.strata["a"]), scale(once.strata["a"])
+        assert mine == {modality: pytest.approx(numbers, abs=1e-6) for modality, numbers in theirs.items()}

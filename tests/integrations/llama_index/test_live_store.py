@@ -314,3 +314,16 @@ def test_what_the_calibration_cannot_do_is_a_warning() -> None:
         store.add([null])
     assert null.node_id in store.data.embedding_dict
     np.testing.assert_allclose(scale(retriever.calibration)["text"][:2], corpus.statistics()["text"], atol=1e-6)
+
+
+async def test_strata_are_kept_too() -> None:
+    _, retriever = single(Corpus(), SimpleVectorStore())
+    asked = list(QUESTIONS)
+    keys = ["ab"[place % 2] for place in range(len(asked))]
+    once = retriever.calibrate(asked, method="standardized", strata=keys)
+    for living in (
+        retriever.keep_calibrated(asked, method="standardized", strata=keys),
+        await retriever.akeep_calibrated(asked, method="standardized", strata=keys),
+    ):
+        assert set(living.calibration.strata) == {"a", "b"}
+        close(living.calibration.strata["a"], once.strata["a"])
