@@ -43,7 +43,8 @@ class CorrectedSource:
     The source is asked with the centred question. What remains to be corrected still changes the order, so more than
     k hits are fetched: until no document that has not been fetched can be among the best k, by the bound that its
     product with the question is at most that of the last one fetched. For a source that is exact the result is the
-    exact top k, up to ``MOST`` hits per question. In all else it is as the source.
+    exact top k, up to ``MOST`` hits per question, of the documents that the correction knows; one that came later is
+    ranked if it is among those fetched. In all else it is as the source.
     """
 
     def __init__(self, source: Source, correction: Correction, modality: Modality, *, most: int = MOST) -> None:
