@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from commonscale import Calibration, LivingCalibration, Question
+from commonscale import Calibration, JointSearch, LivingCalibration, Question
 from commonscale.core.errors import InvalidInputError, SourceError
 from living_world import ChangingStore, fresh
 from sources import unit_rows
@@ -107,3 +107,21 @@ def test_one_question_is_enough_to_go_on(method: str) -> None:
     for questions in (one, one * 3):
         living = LivingCalibration.fit(questions, stores, method=method)
         assert_fresh(living.calibration, living.questions(), stores)
+
+
+def test_pictures_alone_have_the_default_of_a_fresh_calibration() -> None:
+    rng = np.random.default_rng(5)
+    texts = ChangingStore("text", {f"{i}": row for i, row in enumerate(unit_rows(rng, 200, 3))})
+    pictures = [Question(vector=row, kind="image") for row in unit_rows(rng, 60, 3)]
+    once = JointSearch({"text": texts}).calibrate(pictures).image_questions
+    kept = LivingCalibration.fit(pictures, {"text": texts}).calibration.image_questions
+    assert once is not None
+    assert kept is not None
+    assert kept.method == once.method == "standardized"
+
+
+@pytest.mark.parametrize("bad", [{"join_every": 2.5}, {"recenter_beyond": -1.0}, {"recenter_beyond": "far"}])
+def test_settings_that_make_no_sense_are_refused_at_once(bad: dict[str, object]) -> None:
+    rng = np.random.default_rng(6)
+    with pytest.raises(InvalidInputError, match=next(iter(bad))):
+        LivingCalibration.fit(asked(rng, 40), make(rng), **bad)

@@ -106,8 +106,12 @@ class LivingCalibration(LivingState):
         """
         if not questions or not sources:
             raise InvalidInputError(f"calibration needs questions and sources, got {len(questions)} and {len(sources)}")
-        if join_every is not None and join_every < 1:
+        if join_every is not None and (not isinstance(join_every, int) or join_every < 1):
             raise InvalidInputError(f"join_every must be an integer of at least 1, got {join_every!r}")
+        if recenter_beyond is not None and (not isinstance(recenter_beyond, (int, float)) or not recenter_beyond > 0):
+            raise InvalidInputError(
+                f"recenter_beyond is a distance above 0, or None for never, got {recenter_beyond!r}"
+            )
         worded = [modality for modality, source in sources.items() if is_by_text(source)]
         if worded and not keep_text:
             raise InvalidInputError(
@@ -133,7 +137,9 @@ class LivingCalibration(LivingState):
             settings = replace(settings, method=STANDARDIZED)
             banks = fitted_banks(questions, sources, settings, policy)
         made = cls(banks, sources, settings, provenance or {}, policy)
-        if method != AUTO or not too_wide(made.calibration):
+        # All banks have one method; that of words decides, where there are any.
+        scale = made.calibration if made.calibration.modalities else made.calibration.image_questions
+        if method != AUTO or scale is None or not too_wide(scale):
             return made
         settings = replace(settings, method=STANDARDIZED)
         return cls(fitted_banks(questions, sources, settings, policy), sources, settings, provenance or {}, policy)
