@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,23 @@ def test_the_verdict_says_what_can_be_said_without_labels(diagnosis):
     assert "cannot be told without labels" in said
     assert "Standardizing: " in said
     assert "the bank has 120" in said
+
+
+@pytest.mark.parametrize(("changed", "settled"), [(0.05, True), (0.07, True), (0.18, False)])
+def test_enough_for_the_balance_is_not_called_enough_for_the_order(diagnosis, changed, settled):
+    curve = replace(
+        diagnosis.curves["standardized"],
+        sizes=(30,),
+        wobble={m: wobbles[:1] for m, wobbles in diagnosis.curves["standardized"].wobble.items()},
+        moved=(0.05,),
+        changed=(changed,),
+        enough=30,
+        level=False,
+    )
+    said = " ".join(verdict(replace(diagnosis, curves={"chance": curve})))
+    assert ("30 questions are enough;" in said) is settled
+    assert ("30 questions are enough to balance the modalities;" in said) is not settled
+    assert ("more questions can still help" in said) is not settled
 
 
 def test_a_slight_gap_is_called_slight():

@@ -208,12 +208,18 @@ def _settled(diagnosis: Diagnosis, method: str, curve: LearningCurve) -> str:
             f"{diagnosis.k} hits to another modality, where {LIMIT:.0%} is taken for enough; {have}."
         )
     at = curve.sizes.index(curve.enough)
+    # Where the order within a modality depends on the bank too, balance is not all that questions are good for.
+    inside = curve.changed[at] > 1.5 * max(LIMIT, curve.moved[at])
+    for_what = " to balance the modalities" if inside else ""
     worst = max(curve.wobble, key=lambda modality: curve.wobble[modality][at].score)
     said = (
-        f"{name}: {curve.enough:,} questions are enough; {have}. Another bank of that size gives {curve.moved[at]:.1%} "
-        f"of the first {diagnosis.k} hits to another modality, replaces {curve.changed[at]:.1%} in all, and moves "
-        f"scores by {curve.wobble[worst][at].score:.2f} ({plural(worst)}, standard error)."
+        f"{name}: {curve.enough:,} questions are enough{for_what}; {have}. Another bank of that size gives "
+        f"{curve.moved[at]:.1%} of the first {diagnosis.k} hits to another modality, replaces "
+        f"{curve.changed[at]:.1%} in all, and moves scores by {curve.wobble[worst][at].score:.2f} "
+        f"({plural(worst)}, standard error)."
     )
+    if inside and not curve.level:
+        said += " Which documents of a modality come first is not settled by so few: more questions can still help."
     if curve.level:
         said += (
             f" More hardly settle it further ({curve.moved[-1]:.1%} with {curve.sizes[-1]:,}): a document's hub score "
