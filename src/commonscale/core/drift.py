@@ -168,7 +168,7 @@ class DriftMonitor:
         Returns:
             A function that ends it.
         """
-        observer = self._observe_found
+        observer = self.observe_found
         search.observer = observer
 
         def end() -> None:
@@ -177,7 +177,13 @@ class DriftMonitor:
 
         return end
 
-    def _observe_found(self, questions: Sequence[Question], found: Mapping[Modality, Sequence[Candidates]]) -> None:
+    def observe_found(self, questions: Sequence[Question], found: Mapping[Modality, Sequence[Candidates]]) -> None:
+        """Observe what a search found for its questions, before merging: what ``JointSearch.observer`` is called with.
+
+        Args:
+            questions: the questions; those that are pictures are left out.
+            found: the candidates of each, by modality.
+        """
         worded = [place for place, question in enumerate(questions) if question.kind == "text"]
         best = {m: [_best(candidates[place]) for place in worded] for m, candidates in found.items()}
         self.observe(best, [questions[place] for place in worded])

@@ -13,7 +13,7 @@ from pydantic import Field, InstanceOf, PrivateAttr
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.failures import FailurePolicy
-from commonscale.core.search import JointSearch
+from commonscale.core.search import JointSearch, Observer
 from commonscale.core.threads import off_thread
 from commonscale.core.types import IMAGE, TEXT, Prior, Question
 from commonscale.core.verification import WORDING, Verification
@@ -92,6 +92,8 @@ class ConnectedRetriever(BaseRetriever):
     stratum: str | Callable[[Question], str | None] | None = None
     """Which of the calibration's strata a question belongs to: a key, or a function of the question."""
 
+    _observer: Observer | None = PrivateAttr(default=None)
+
     _wirings: tuple[Wiring, ...] = PrivateAttr(default=())
 
     def __init__(self, **fields: Any) -> None:
@@ -158,18 +160,21 @@ class ConnectedRetriever(BaseRetriever):
     def _joint(self, filter: Any = None, failures: FailurePolicy | None = None) -> tuple[Wiring, JointSearch]:
         """Give the wiring of the fields as they are now, and a search on the scale of now, read once for all."""
         wiring = self._wired(filter)
-        return wiring, wiring.search_with(self._scale(failures))
+        return wiring, wiring.search_with(self._scale(failures, filter))
 
     async def _ajoint(self, filter: Any, failures: FailurePolicy | None) -> tuple[Wiring, JointSearch]:
         """As ``_joint``, off the event loop where stores have to be connected, which may ask their servers."""
         wiring = self._known(self._settings(filter))
-        if wiring is not None and wiring.is_ready(self._scale(failures)):
+        if wiring is not None and wiring.is_ready(self._scale(failures, filter)):
             return self._joint(filter, failures)
         return await off_thread(self._joint, filter, failures)
 
-    def _scale(self, failures: FailurePolicy | None) -> Scale:
+    def _scale(self, failures: FailurePolicy | None, filter: Any) -> Scale:
         """Give what a search needs besides the stores, as it is now."""
-        return Scale(self.calibration, self.failures if failures is None else failures, self.prior, self.stratum)
+        # Of what a filter leaves, the best hits are lower: that is no drift.
+        observer = self._observer if filter is None else None
+        policy = self.failures if failures is None else failures
+        return Scale(self.calibration, policy, self.prior, self.stratum, observer)
 
     def _wired(self, filter: Any = None) -> Wiring:
         """Give the wiring of the fields as they are now; a copied or changed retriever makes its own."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
-from commonscale.core.kept import Kept
+from commonscale.core.drift import DriftMonitor, Policy
+from commonscale.core.kept import Kept, watched
 from commonscale.core.keys import keyed, with_strata
 from commonscale.core.living import LivingCalibration
 from commonscale.core.methods import DEFAULT
@@ -73,6 +74,54 @@ class KeptRetriever(CalibratedRetriever):
         asked, search = await asyncio.to_thread(self._asked, questions, images, show_progress)
         living = await off_thread(_living, with_strata(asked, strata), search, method, settings)
         return await asyncio.to_thread(self.follow, living)
+
+    def watch_drift(
+        self,
+        questions: Sequence[str] = (),
+        show_progress: bool = False,
+        *,
+        policy: Policy = "warn",
+        method: str = DEFAULT,
+        **settings: Any,
+    ) -> DriftMonitor:
+        """Compare the questions that are asked with those that were calibrated with, and act when they differ.
+
+        Every question in words that this retriever ranks on the common scale, without a ``filter`` of its own, is
+        observed. It ends when another calibration is assigned.
+
+        Args:
+            questions: calibrate on these first, as ``calibrate`` does, over any stores; none if ``keep_calibrated`` has
+                been called, whose calibration is then watched.
+            show_progress: as for ``calibrate``.
+            policy: ``"warn"``: a ``DriftWarning``; ``"recalibrate"``: the newest questions become the bank;
+                ``"report"``: nothing; or a function, which is called with the report.
+            method: as for ``calibrate``.
+            **settings: see ``DriftMonitor``: ``windows``, ``false_alarms``, ``enough``, ``run``.
+
+        Returns:
+            The monitor.
+
+        Raises:
+            InvalidInputError: if there are no questions and no calibration is kept, or a setting cannot be used.
+            SourceError: if a store fails.
+        """
+        if questions:
+            asked, search = self._asked(questions, (), show_progress)
+            living = _living(asked, search, method, {})
+            if self._kept is not None:
+                self._kept.end()
+            self._kept = kept = Kept(living, self, stores=False)
+        else:
+            kept = watched(self._kept)
+        monitor = DriftMonitor(kept.living, policy=policy, **settings)
+        self._observer = observer = kept.watch(monitor)
+
+        def end() -> None:
+            if self._observer is observer:
+                self._observer = None
+
+        kept.also_end(end)
+        return monitor
 
     def follow(self, living: LivingCalibration) -> LivingCalibration:
         """Follow a living calibration, such as one that was loaded; see ``keep_calibrated``.

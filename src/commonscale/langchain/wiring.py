@@ -16,7 +16,7 @@ from commonscale.core.cosines import Converter
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.keys import Stratum
-from commonscale.core.search import JointSearch
+from commonscale.core.search import JointSearch, Observer
 from commonscale.core.types import IMAGE, TEXT, Modality, Prior, Source
 from commonscale.core.unbounded import is_by_text
 from commonscale.core.verification import FirstUse
@@ -49,6 +49,7 @@ class Scale(NamedTuple):
     failures: FailurePolicy
     prior: Prior | None = None
     stratum: Stratum = None
+    observer: Observer | None = None
 
 
 class Wiring:
@@ -119,9 +120,10 @@ class Wiring:
         failures: FailurePolicy | None = None,
         prior: Prior | None = None,
         stratum: Stratum = None,
+        observer: Observer | None = None,
     ) -> JointSearch:
         """Make a search, with the calibration checked against what is known of the stores now."""
-        return JointSearch(
+        search = JointSearch(
             self.sources,
             calibration,
             provenance=self.provenance(),
@@ -130,6 +132,8 @@ class Wiring:
             prior=prior,
             stratum=stratum,
         )
+        search.observer = observer
+        return search
 
     def provenance(self) -> dict[Modality, Provenance]:
         """Say where each modality's cosines come from, as far as it is known now."""
@@ -163,6 +167,7 @@ def _is_for(search: JointSearch, scale: Scale) -> bool:
         and search.failures == scale.failures
         and search.prior is scale.prior
         and search.stratum is scale.stratum
+        and search.observer is scale.observer
     )
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.schema import QueryType
 
-from commonscale.core.kept import Kept
+from commonscale.core.drift import DriftMonitor, Policy
+from commonscale.core.kept import Kept, watched
 from commonscale.core.keys import keyed, with_strata
 from commonscale.core.living import LivingCalibration
 from commonscale.core.methods import DEFAULT
@@ -75,6 +76,57 @@ class KeptRetriever(CalibratedRetriever):
         """As ``keep_calibrated``, off the event loop."""
         asked = with_strata(await asyncio.to_thread(self._asked, questions, images, show_progress), strata)
         return self.follow(await off_thread(self._living, asked, method, settings))
+
+    def watch_drift(
+        self,
+        questions: Sequence[QueryType] = (),
+        show_progress: bool = False,
+        *,
+        policy: Policy = "warn",
+        method: str = DEFAULT,
+        **settings: Any,
+    ) -> DriftMonitor:
+        """Compare the questions that are asked with those that were calibrated with, and act when they differ.
+
+        Every question in words that this retriever ranks on the common scale is observed. It ends when
+        another calibration is assigned.
+
+        Args:
+            questions: calibrate on these first, as ``calibrate`` does, over any stores; none if ``keep_calibrated`` has
+                been called, whose calibration is then watched.
+            show_progress: as for ``calibrate``.
+            policy: ``"warn"``: a ``DriftWarning``; ``"recalibrate"``: the newest questions become the bank;
+                ``"report"``: nothing; or a function, which is called with the report.
+            method: as for ``calibrate``.
+            **settings: see ``DriftMonitor``: ``windows``, ``false_alarms``, ``enough``, ``run``.
+
+        Returns:
+            The monitor.
+
+        Raises:
+            InvalidInputError: if there are no questions and no calibration is kept, or a setting cannot be used.
+            SourceError: if a store fails.
+        """
+        if questions:
+            kept = self._kept_apart(self._living(self._asked(questions, (), show_progress), method, {}))
+        else:
+            kept = watched(self._kept)
+        monitor = DriftMonitor(kept.living, policy=policy, **settings)
+        self._search.observer = observer = kept.watch(monitor)
+
+        def end() -> None:
+            if self._search.observer is observer:
+                self._search.observer = None
+
+        kept.also_end(end)
+        return monitor
+
+    def _kept_apart(self, living: LivingCalibration) -> Kept:
+        """Follow a living calibration, whatever happens in the stores."""
+        if self._kept is not None:
+            self._kept.end()
+        self._kept = kept = Kept(living, self._search, stores=False)
+        return kept
 
     def follow(self, living: LivingCalibration) -> LivingCalibration:
         """Follow a living calibration, such as one that was loaded; see ``keep_calibrated``.
