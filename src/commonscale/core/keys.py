@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -33,15 +33,29 @@ def with_strata(questions: Sequence[Question], strata: Sequence[str | None] | No
     """Give banked questions with keys that come in a list of their own.
 
     Args:
-        questions: the questions (n).
-        strata: one key for each of the first questions, None for none; or None for no keys at all.
+        questions: the questions, those in words first.
+        strata: one key for each question in words, None for none; those that are pictures then have none. Or one for
+            each of all, pictures too. None instead of a list for no keys at all.
 
     Raises:
-        InvalidInputError: if there are more keys than questions.
+        InvalidInputError: if it is no list, there are not as many keys as questions, or a key is no text.
     """
-    keys = list(strata or ())
-    if len(keys) > len(questions):
-        raise InvalidInputError(f"{len(keys)} strata come with {len(questions)} questions; give one for each")
+    if strata is None:
+        return list(questions)
+    if isinstance(strata, (str, bytes)) or not isinstance(strata, Iterable):
+        raise InvalidInputError(
+            f"strata is a list of keys, one for each question, got {strata!r}; give stratum= to the retriever or the "
+            f"search for one key for all, or for a function of the question"
+        )
+    keys = list(strata)
+    words = sum(question.kind != "image" for question in questions)
+    if len(keys) not in (words, len(questions)):
+        pictures = len(questions) - words
+        wanted = f"{words} questions in words and {pictures} pictures" if pictures else f"{words} questions"
+        raise InvalidInputError(
+            f"{len(keys)} strata come with {wanted}; give one key for each question in words, in their order, None for "
+            f"none{', and after them one for each picture, or none for any' if pictures else ''}"
+        )
     return [*map(keyed_one, questions, keys), *questions[len(keys) :]]
 
 

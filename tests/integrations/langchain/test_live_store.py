@@ -288,12 +288,12 @@ def test_what_cannot_be_followed_is_said() -> None:
 
 async def test_strata_are_kept_too() -> None:
     asked = list(QUESTIONS)
-    keys = ["ab"[place % 2] for place in range(len(asked))]
+    keys = [*("ab"[place % 2] for place in range(len(asked) - 1)), None]
     _, retriever = single(Corpus(), stratum="other")
-    once = retriever.calibrate(asked, method="standardized", strata=keys[:-1])
+    once = retriever.calibrate(asked, method="standardized", strata=keys)
     for living in (
-        retriever.keep_calibrated(asked, method="standardized", strata=keys[:-1]),
-        await retriever.akeep_calibrated(asked, method="standardized", strata=keys[:-1]),
+        retriever.keep_calibrated(asked, method="standardized", strata=keys),
+        await retriever.akeep_calibrated(asked, method="standardized", strata=keys),
     ):
         assert set(living.calibration.strata) == {"a", "b", "other"}
         mine, theirs = scale(living.calibration.strata["a"]), scale(once.strata["a"])
