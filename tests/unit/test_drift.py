@@ -7,7 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from commonscale import DriftMonitor, DriftReport, JointSearch, LivingCalibration, Question, QuestionBank
+from commonscale import (
+    Calibration,
+    DriftMonitor,
+    DriftReport,
+    JointSearch,
+    LivingCalibration,
+    ModalityCalibration,
+    ModalityStatistics,
+    Question,
+    QuestionBank,
+)
 from commonscale.core.drift_windows import DriftWindows, compare
 from commonscale.core.errors import DriftWarning, InvalidInputError, SourceError
 from commonscale.core.two_samples import ks_probability, ks_statistic
@@ -250,3 +260,18 @@ def test_settings_that_cannot_be_used() -> None:
         DriftMonitor(BANK).observe(search.search_batch(near(stores, 2), 2))
     with pytest.raises(InvalidInputError, match="best hits of 'text'"):
         DriftMonitor(BANK).observe({"text": [float("inf")]})
+
+
+def test_what_holds_no_bank_is_refused() -> None:
+    search = JointSearch({"text": ChangingStore("text", {"a": np.eye(4, dtype=np.float32)[0]})})
+    calibration = Calibration({"text": ModalityCalibration(ModalityStatistics(0.3, 0.02, 99))})
+    for reference in (calibration, search, [0.1, 0.2], None):
+        with pytest.raises(InvalidInputError, match=f"which a {type(reference).__name__} does not hold; give a Living"):
+            DriftMonitor(reference)  # type: ignore[arg-type]
+
+
+def test_only_searches_are_attached_to() -> None:
+    with pytest.raises(
+        InvalidInputError, match=r"takes a JointSearch, got a dict; .*retriever\.watch_drift\(questions\)"
+    ):
+        DriftMonitor(BANK).attach({})  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,10 @@ from commonscale.core.calibration import Calibration
 from commonscale.core.drift_windows import FALSE_ALARMS, WINDOWS, DriftTest, DriftWindows
 from commonscale.core.errors import DriftWarning, InvalidInputError
 from commonscale.core.methods import CENTERED
+from commonscale.core.search import JointSearch
 from commonscale.core.statistics import as_cosines
 from commonscale.core.types import Candidates, Floats, Modality, Question, Ranking
 from commonscale.core.warn import warn
-
-if TYPE_CHECKING:
-    from commonscale.core.search import JointSearch
 
 ENOUGH = 100
 """Recent questions to wait for before calibrating on them; means and hub scores of fewer are noisy."""
@@ -103,8 +101,9 @@ class DriftMonitor:
                 ``observe``. Searches go on meanwhile with the calibration in use.
 
         Raises:
-            InvalidInputError: if a setting cannot be used.
+            InvalidInputError: if the reference or a setting cannot be used.
         """
+        _check(reference)
         if not callable(policy) and policy not in _POLICIES:
             raise InvalidInputError(f"policy must be one of {', '.join(_POLICIES)}, or a function, got {policy!r}")
         if policy == "recalibrate" and isinstance(reference, Mapping):
@@ -120,6 +119,12 @@ class DriftMonitor:
         self._recent: list[Question] = []
         self._due = False
         self._busy = False
+
+    def __repr__(self) -> str:
+        reference = self._reference
+        watched = f"best hits of {list(reference)}" if isinstance(reference, Mapping) else repr(reference)
+        policy = self._policy if isinstance(self._policy, str) else getattr(self._policy, "__name__", "function")
+        return f"DriftMonitor({watched}, policy={policy!r}, windows={self._windows.lengths})"
 
     def observe(
         self,
@@ -167,7 +172,15 @@ class DriftMonitor:
 
         Returns:
             A function that ends it.
+
+        Raises:
+            InvalidInputError: if it is no ``JointSearch``.
         """
+        if not isinstance(search, JointSearch):
+            raise InvalidInputError(
+                f"attach takes a JointSearch, got a {type(search).__name__}; a retriever watches by itself: call "
+                f"retriever.watch_drift(questions), or retriever.watch_drift() after keep_calibrated"
+            )
         observer = self.observe_found
         search.observer = observer
 
@@ -234,6 +247,20 @@ class DriftMonitor:
             scores = np.array([max(hit.score for hit in hits) for one in rankings if (hits := one.of(modality))])
             best[modality] = scores if calibration.method == CENTERED else scores * entry.scale + entry.location
         return best
+
+
+def _check(reference: object) -> None:
+    """Refuse what tells no best hits of a bank.
+
+    Raises:
+        InvalidInputError: if it is neither values by modality nor a living calibration.
+    """
+    if isinstance(reference, Mapping) or all(hasattr(reference, n) for n in ("calibration", "reference", "refit")):
+        return
+    raise InvalidInputError(
+        f"drift is measured against the best hits of banked questions, which a {type(reference).__name__} does not "
+        f"hold; give a LivingCalibration, or best similarities by modality"
+    )
 
 
 def _best(candidates: Candidates) -> float:
