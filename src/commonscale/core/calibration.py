@@ -118,6 +118,20 @@ class Calibration:
         if self.questions < 0:
             raise InvalidInputError(f"the number of questions must be at least 0, got {self.questions}")
 
+    def __repr__(self) -> str:
+        """Name what tells calibrations apart, not the numbers of every document."""
+        pictures = None if self.image_questions is None else self.image_questions.questions
+        return (
+            f"Calibration(method={self.method!r}, questions={self.questions}, created={self.created.isoformat()!r}, "
+            f"modalities={list(self.modalities)}, strata={len(self.strata)}, image_questions={pictures})"
+        )
+
+    def __str__(self) -> str:
+        """Say what it holds: numbers by modality, strata, questions that are pictures (a dozen lines at most)."""
+        from commonscale.core.summary import summary
+
+        return summary(self)
+
     @classmethod
     def from_bank(
         cls,

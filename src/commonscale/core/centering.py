@@ -52,6 +52,10 @@ class Centering:
                     f"(questions) and {np.shape(mean)} (documents)"
                 )
 
+    def __repr__(self) -> str:
+        dimensions = {modality: len(mean) for modality, mean in self.documents.items()}
+        return f"Centering(dimensions={dimensions})"
+
     @classmethod
     def fit(
         cls,

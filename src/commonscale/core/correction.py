@@ -61,6 +61,9 @@ class DocumentTable:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        return f"DocumentTable({len(self)} documents)"
+
     def rows(self, ids: Sequence[str]) -> npt.NDArray[np.intp]:
         """Give the rows (n,) of ids, -1 for those that are not in the table."""
         known = self._rows
@@ -96,6 +99,12 @@ class Correction:
     document_mean: Floats
     documents: DocumentTable
     hub_weight: float = 0.0
+
+    def __repr__(self) -> str:
+        return (
+            f"Correction({len(self.documents)} documents, dimension={len(self.document_mean)}, "
+            f"hub_weight={self.hub_weight})"
+        )
 
     def centered(self, questions: Vector) -> CenteredQuestions:
         """Centre questions.

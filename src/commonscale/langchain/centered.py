@@ -46,6 +46,9 @@ class CenteredEmbeddings(Embeddings):
         self.centering = check_centering(centering, () if modality is None else (modality,))
         self.modality = modality
 
+    def __repr__(self) -> str:
+        return f"CenteredEmbeddings({type(self.embeddings).__name__}, {self.centering!r})"
+
     @property
     def fingerprint(self) -> str:
         """Identity of the vectors: the embeddings' (their class, if they name none), and a digest of the means."""
