@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commonscale import Background, Calibration, Candidates, JointSearch, Question, QuestionBank
+from commonscale.core.background import unsuited
 from commonscale.core.corrected import CorrectedSource
 from commonscale.core.errors import (
     CalibrationMismatchError,
+    DegenerateStatisticsWarning,
     FileFormatError,
     InvalidInputError,
     MethodFallbackWarning,
@@ -334,7 +336,7 @@ def test_strata_have_scales_of_their_own() -> None:
     assert calibration.strata["a"].modalities["text"].correction is calibration.modalities["text"].correction
 
 
-@pytest.mark.filterwarnings("ignore:the best cosines:commonscale.core.errors.DegenerateStatisticsWarning")
+@pytest.mark.filterwarnings("ignore::commonscale.core.errors.DegenerateStatisticsWarning")
 @pytest.mark.parametrize("method", METHODS)
 def test_one_question_and_one_document_are_enough_to_go_on(method: str) -> None:
     rng = np.random.default_rng(0)
@@ -356,6 +358,40 @@ def test_the_default_is_the_chance_level_unless_similarities_spread_widely() -> 
     assert all(e.background.std <= 0.3 for e in chosen.modalities.values() if e.background)
 
 
+@pytest.mark.parametrize("copies", [1, 3])
+def test_documents_that_do_not_differ_have_no_chance_level(copies: int) -> None:
+    data = world(19, texts=1, bank=60, dimension=64)
+    data["text"] = np.repeat(data["text"], copies, axis=0)
+    search, bank = searching(data), questions(data["bank"])
+    by_default = search.calibrate(bank)  # no warning: the paper's method is no worse for them
+    assert by_default.method == "standardized"
+    assert asyncio.run(search.acalibrate(bank)).method == "standardized"
+    first = [search.search(question, 1)[0].modality for question in questions(data["asked"])]
+    assert "image" in first
+    said = "modality 'text' has 1 different document and similarities without spread .* method='standardized', or add"
+    with pytest.warns(DegenerateStatisticsWarning, match=said) as caught:
+        chosen = search.calibrate(bank, method="chance")
+    assert len(caught) == 1
+    assert chosen.method == "chance"
+    assert [chosen.modalities[m].background.flat for m in ("text", "image")] == [True, False]
+
+
+def test_two_different_documents_have_a_chance_level() -> None:
+    data = world(19, texts=2, bank=60, dimension=64)
+    calibration = searching(data).calibrate(questions(data["bank"]), method="chance")
+    assert not calibration.modalities["text"].background.flat
+
+
+@pytest.mark.parametrize(
+    ("std", "documents", "expected"),
+    [(0.1, 2, False), (0.1, 1, True), (0.0, 5, True), (0.31, 5, True), (0.3, 5, False)],
+)
+def test_what_is_unsuited_for_a_chance_level(std: float, documents: int, expected: bool) -> None:
+    fine = Background(0.0, 0.1, 100)
+    assert unsuited({"text": fine, "image": Background(0.0, std, documents)}) is expected
+    assert not unsuited({})
+
+
 def test_passages_stand_in_for_questions_that_are_missing() -> None:
     data = world(18, bank=40, dimension=64)
     search = searching(data)
@@ -370,6 +406,11 @@ def test_passages_stand_in_for_questions_that_are_missing() -> None:
     )
     with pytest.raises(InvalidInputError, match="at_least must be a number of questions"):
         search.calibrate(questions(data["bank"]), at_least=0)
+    again = search.calibrate(questions(data["bank"][:8]), at_least=np.int64(40))  # type: ignore[arg-type]
+    assert again == replace(filled, created=again.created)
+    for bad in (np.int64(0), np.float64(40.0), np.True_, True, 40.5):
+        with pytest.raises(InvalidInputError, match="at_least must be a number of questions"):
+            search.calibrate(questions(data["bank"]), at_least=bad)  # type: ignore[arg-type]
 
 
 def test_few_contenders_are_read_in_place_of_a_deeper_search() -> None:

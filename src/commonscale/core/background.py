@@ -8,6 +8,7 @@ of N it gives an anchor that ignores the mix (found for this project; see ``docs
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.statistics import SMALLEST_STD
-from commonscale.core.types import Floats
+from commonscale.core.types import Floats, Modality
 
 CHANCE = 1e-5
 """The nominal probability that any of the N irrelevant documents scores above the chance level. Real tails are heavier
@@ -78,6 +79,14 @@ class Background:
         return self.std > WIDE
 
     @property
+    def flat(self) -> bool:
+        """Whether no document differs from the others, as a single one or copies of one: there is no best of chance.
+
+        The level would be the mean itself, not far above it, so the modality would come first for most questions.
+        """
+        return self.documents < 2 or self.std <= SMALLEST_STD
+
+    @property
     def level(self) -> float:
         """The chance level ``mean + std * PhiInv(1 - p / N)``, in units of similarity."""
         # PhiInv(1 - x) = -PhiInv(x), which keeps its precision where 1 - x would round to 1.
@@ -90,3 +99,8 @@ class Background:
         The root, not ``std`` itself, was found by measurement: it is between dividing and not dividing.
         """
         return math.sqrt(self.std) if self.std > SMALLEST_STD else 1.0
+
+
+def unsuited(backgrounds: Mapping[Modality, Background]) -> bool:
+    """Tell whether the chance level is of no use in any modality, see ``Background.wide`` and ``Background.flat``."""
+    return any(background.wide or background.flat for background in backgrounds.values())

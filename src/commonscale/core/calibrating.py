@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
+
+from commonscale.core.background import unsuited
 from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.errors import InvalidInputError, MethodFallbackWarning, UnreadableVectorsError
 from commonscale.core.failures import FailurePolicy
@@ -42,7 +45,7 @@ class Fit:
         check_choice(self.method)
         check_identical(self.identical)
         count = self.at_least
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+        if count is not None and (isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1):
             raise InvalidInputError(f"at_least must be a number of questions of at least 1, or None, got {count!r}")
 
     def scale(self, questions: Sequence[Question]) -> Calibration:
@@ -54,26 +57,26 @@ class Fit:
         """
         first = CHANCE if self.method == AUTO else self.method
         try:
-            calibration = self._made(self._bank(self._asked(questions, first), first), questions)
+            bank = self._bank(self._asked(questions, first), first)
         except UnreadableVectorsError as error:
             self._fall_back(error)
-            return self._made(self._bank(questions, STANDARDIZED), questions)
-        if self.method == AUTO and too_wide(calibration):
-            return self._made(self._bank(questions, STANDARDIZED), questions)
-        return calibration
+            bank = self._bank(questions, STANDARDIZED)
+        if self.method == AUTO and unsuited(bank.backgrounds):
+            bank = self._bank(questions, STANDARDIZED)
+        return self._made(bank, questions)
 
     async def ascale(self, questions: Sequence[Question]) -> Calibration:
         """As ``scale``, with the sources searched concurrently and off the event loop."""
         first = CHANCE if self.method == AUTO else self.method
         try:
             asked = await off_thread(self._asked, questions, first)
-            calibration = self._made(await self._abank(asked, first), questions)
+            bank = await self._abank(asked, first)
         except UnreadableVectorsError as error:
             self._fall_back(error)
-            return self._made(await self._abank(questions, STANDARDIZED), questions)
-        if self.method == AUTO and too_wide(calibration):
-            return self._made(await self._abank(questions, STANDARDIZED), questions)
-        return calibration
+            bank = await self._abank(questions, STANDARDIZED)
+        if self.method == AUTO and unsuited(bank.backgrounds):
+            bank = await self._abank(questions, STANDARDIZED)
+        return self._made(bank, questions)
 
     def _bank(self, questions: Sequence[Question], method: str) -> QuestionBank:
         fit = partial(QuestionBank.fit, failures=self.failures, identical=self.identical)
@@ -98,8 +101,3 @@ class Fit:
     def _fall_back(self, error: UnreadableVectorsError) -> None:
         wanted = CHANCE if self.method == AUTO else self.method
         warn(f"calibrated with {STANDARDIZED!r} instead of {wanted!r}: {error}", MethodFallbackWarning)
-
-
-def too_wide(calibration: Calibration) -> bool:
-    """Tell whether similarities spread too widely for a chance level, in any modality (see ``Background.wide``)."""
-    return any(entry.background.wide for entry in calibration.modalities.values() if entry.background is not None)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy.typing as npt
 
-from commonscale.core.calibrating import too_wide
+from commonscale.core.background import unsuited
 from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.dense import unit_rows
 from commonscale.core.errors import (
@@ -80,7 +80,8 @@ class LivingCalibration(LivingState):
             questions: the first questions of the bank, embedded; those that are pictures get a bank of their own. At
                 least one, better 100 or more.
             sources: one source per modality, such as ``search.sources``.
-            method: as for ``JointSearch.calibrate``; falls back to ``"standardized"`` as it does.
+            method: as for ``JointSearch.calibrate``; falls back to ``"standardized"`` as it does, now or never: later
+                changes keep the method.
             provenance: where each modality's cosines come from.
             failures: how long to wait for sources and how often to ask them; none is ever skipped.
             capacity: most questions in a bank, of which the sample is drawn if there are more; None for as many as
@@ -136,13 +137,14 @@ class LivingCalibration(LivingState):
             warn(f"calibrated with method {STANDARDIZED!r}, not {settings.method!r}: {error}", MethodFallbackWarning)
             settings = replace(settings, method=STANDARDIZED)
             banks = fitted_banks(questions, sources, settings, policy)
-        made = cls(banks, sources, settings, provenance or {}, policy)
         # All banks have one method; that of words decides, where there are any.
-        scale = made.calibration if made.calibration.modalities else made.calibration.image_questions
-        if method != AUTO or scale is None or not too_wide(scale):
-            return made
-        settings = replace(settings, method=STANDARDIZED)
-        return cls(fitted_banks(questions, sources, settings, policy), sources, settings, provenance or {}, policy)
+        deciding = next(banks[kind] for kind in KINDS if kind in banks)
+        if method == AUTO and unsuited(deciding.backgrounds):
+            settings = replace(settings, method=STANDARDIZED)
+            banks = fitted_banks(questions, sources, settings, policy)
+        for bank in banks.values():
+            bank.check()
+        return cls(banks, sources, settings, provenance or {}, policy)
 
     @classmethod
     async def afit(
@@ -163,7 +165,11 @@ class LivingCalibration(LivingState):
 
         Returns:
             Unit vectors by id, for ``before``; empty if the store cannot give them: then all documents will be read.
+
+        Raises:
+            InvalidInputError: if the modality is unknown, or ids are a text.
         """
+        _check_ids("remember", ids)
         with self._lock:
             living = [bank.modalities[self._known(modality)] for bank in self._banks.values()]
             needed = list(dict.fromkeys(key for one in living for key in one.needs(ids)))
@@ -192,9 +198,10 @@ class LivingCalibration(LivingState):
                 without it all documents are read.
 
         Raises:
-            InvalidInputError: if the modality is unknown, or ids and vectors do not fit.
+            InvalidInputError: if the modality is unknown, ids are a text, or ids and vectors do not fit.
             SourceError: if a source fails.
         """
+        _check_ids("added", ids)
         rows = None if vectors is None else _by_id(ids, vectors)
         if not len(ids):
             return
@@ -216,9 +223,10 @@ class LivingCalibration(LivingState):
                 which knows them only as long as it holds the documents. Without them all documents are read.
 
         Raises:
-            InvalidInputError: if the modality is unknown, or ids and vectors do not fit.
+            InvalidInputError: if the modality is unknown, ids are a text, or ids and vectors do not fit.
             SourceError: if a source fails.
         """
+        _check_ids("removed", ids)
         self._known(modality)
         if vectors is None:
             vectors = self.remember(modality, ids)
@@ -245,6 +253,7 @@ class LivingCalibration(LivingState):
                 elif asked:
                     bank = LivingBank(asked, self.sources, self.settings, self._failures)
                     bank.fit()
+                    bank.check()
                     self._banks[kind] = bank
             self._publish()
 
@@ -304,7 +313,7 @@ class LivingCalibration(LivingState):
 
         Raises:
             FileNotFoundError: if there is no such file.
-            FileFormatError: if it is damaged, something else, or from a newer version.
+            FileFormatError: if it is damaged, something else, or from another version.
             InvalidInputError: if the sources are of other modalities.
         """
         settings, provenance, states = read(path)
@@ -320,9 +329,19 @@ class LivingCalibration(LivingState):
                 kind: LivingBank.restored(state, state["questions"], sources, settings, policy)
                 for kind, state in states.items()
             }
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except InvalidInputError as error:
             raise FileFormatError(f"{os.fspath(path)}: is damaged: {error}; fit again") from error
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise FileFormatError(
+                f"{os.fspath(path)}: is damaged: what it says of questions and documents does not fit together; "
+                f"fit again"
+            ) from error
         return cls(banks, sources, settings, provenance, policy)
+
+
+def _check_ids(name: str, ids: Sequence[str]) -> None:
+    if isinstance(ids, str):
+        raise InvalidInputError(f"{name}() takes a list of ids, got the text {ids!r}; give [{ids!r}]")
 
 
 def _by_id(ids: Sequence[str], vectors: npt.ArrayLike) -> dict[str, Vector]:

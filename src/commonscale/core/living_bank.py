@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from commonscale.core.background import Background
 from commonscale.core.calibration import Calibration, ModalityCalibration, Provenance
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.living_corrected import CorrectedModality
@@ -99,12 +100,21 @@ class LivingBank:
         return made
 
     def fit(self) -> None:
-        """Learn everything from the sources, and warn of what is too little."""
+        """Learn everything from the sources."""
         for living in self.modalities.values():
             living.fit()
             living.stale, living.scans, living.searched = False, 0, 0
+
+    def check(self) -> None:
+        """Warn of what was learned from too little."""
         best = {m: BestHits(tuple(living.hits.ids), living.hits.found) for m, living in self.modalities.items()}
-        QuestionBank(self.questions, best, self._settings.method).statistics()
+        QuestionBank(self.questions, best, self._settings.method, backgrounds=self.backgrounds).statistics()
+
+    @property
+    def backgrounds(self) -> dict[Modality, Background]:
+        """The similarities of all documents, by modality; empty but for the chance level."""
+        found = {modality: living.background for modality, living in self.modalities.items()}
+        return {modality: background for modality, background in found.items() if background is not None}
 
     @classmethod
     def restored(

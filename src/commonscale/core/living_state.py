@@ -52,6 +52,13 @@ class LivingState:
             )
         self._calibration, self._reference = made, self._best()
 
+    def __repr__(self) -> str:
+        questions = {kind: len(bank.questions) for kind, bank in self._banks.items()}
+        return (
+            f"{type(self).__name__}(method={self.settings.method!r}, questions={questions}, "
+            f"modalities={list(self.sources)})"
+        )
+
     @property
     def calibration(self) -> Calibration:
         """The newest calibration; immutable, so whoever reads it holds one whole.
@@ -96,7 +103,8 @@ class LivingState:
         """Call a function with every new calibration, in the thread of the update and in the order of updates.
 
         Args:
-            callback: keep it short: the next update waits for it.
+            callback: keep it short: the next update waits for it. If it raises, the calibration is the new one all the
+                same and the other functions are called; then the update raises the first error.
 
         Returns:
             A function that ends it.
@@ -147,13 +155,23 @@ class LivingState:
             self._publish()
 
     def _publish(self) -> None:
-        """Swap the calibration: readers have the old one or the new one, whole."""
+        """Swap the calibration: readers have the old one or the new one, whole.
+
+        Raises:
+            Exception: the first that a callback raised, after all of them were called.
+        """
         made = self._made()
         if made is None:
             return
         self._calibration, self._reference = made, self._best()
+        failed: Exception | None = None
         for callback in tuple(self._callbacks):
-            callback(made)
+            try:
+                callback(made)
+            except Exception as error:  # noqa: BLE001 (the others must learn of the calibration all the same)
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def _best(self) -> dict[Modality, Floats]:
         bank = self._banks.get("text")
@@ -179,6 +197,7 @@ class LivingState:
                 banks[kind] = old.copy(self.sources, self._failures)
         for bank in banks.values():
             bank.fit()
+            bank.check()
         return banks
 
     def _known(self, modality: Modality) -> Modality:
@@ -190,7 +209,7 @@ class LivingState:
 def fitted_banks(
     questions: Sequence[Question], sources: Mapping[Modality, Source], settings: Settings, failures: FailurePolicy
 ) -> dict[str, LivingBank]:
-    """Draw and fit a bank for each kind of questions."""
+    """Draw and fit a bank for each kind of questions; ``LivingBank.check`` warns of what is too little."""
     banks = {}
     for kind in KINDS:
         own = [question for question in questions if question.kind == kind]

@@ -18,7 +18,7 @@ CORRECTED = (CHANCE, CENTERED_STANDARDIZED, CENTERED)
 """Those of them that need the documents' vectors."""
 
 AUTO = "auto"
-"""``"chance"``, unless similarities spread too widely for it (see ``Background.wide``); then ``"standardized"``."""
+"""``"chance"``, unless a modality is unsuited for it (see ``background.unsuited``); then ``"standardized"``."""
 
 DEFAULT = AUTO
 """What ``calibrate`` does unless told otherwise; chosen by measurement, see ``docs/chance.md``."""

@@ -150,8 +150,9 @@ class QuestionBank:
         """Compute each modality's statistics from its best hits (Eq. 3-4).
 
         Questions that found nothing in a modality are left out of it; a modality in which no question found
-        anything is absent from the result, with a ``DegenerateStatisticsWarning``. Fewer than 30 different
-        questions give a ``FewQuestionsWarning`` that states the standard error.
+        anything is absent from the result, with a ``DegenerateStatisticsWarning``; so are warned of those whose
+        documents do not differ, for ``"chance"``. Fewer than 30 different questions give a ``FewQuestionsWarning``
+        that states the standard error.
 
         Returns:
             Statistics by modality, in the order of the sources.
@@ -179,6 +180,15 @@ class QuestionBank:
                 f"what was learned of modality {modality!r} rests on {distinct} different question"
                 f"{'s' * (distinct != 1)}; give at least {STABLE_COUNT}, better 100",
                 FewQuestionsWarning,
+            )
+        background = self.backgrounds.get(modality)
+        if background is not None and background.flat:
+            warn(
+                f"modality {modality!r} has {background.documents} different document"
+                f"{'s' * (background.documents != 1)} and similarities without spread (std {background.std:.1e}), so "
+                f"it has no chance level and would come first for most questions; calibrate with "
+                f"method={STANDARDIZED!r}, or add different documents and calibrate again",
+                DegenerateStatisticsWarning,
             )
 
     def _count_distinct(self) -> int:
