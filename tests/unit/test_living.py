@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from commonscale import Calibration, JointSearch, LivingCalibration, Provenance, Question, QuestionBank
 from commonscale.core.errors import (
     CalibrationMismatchError,
+    DegenerateStatisticsWarning,
     FewQuestionsWarning,
     FileFormatError,
     InvalidInputError,
@@ -546,8 +549,122 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(FileFormatError, match=r"bad\.npz"):
             LivingCalibration.load(tmp_path / "bad.npz", stores)
     np.savez(tmp_path / "other.npz", description=np.frombuffer(b'{"format": "x"}', dtype=np.uint8))
-    with pytest.raises(FileFormatError, match="is 'x' of version None"):
+    with pytest.raises(FileFormatError, match=r"is 'x', not 'commonscale\.living'"):
         LivingCalibration.load(tmp_path / "other.npz", stores)
+
+
+def changed(path: Path, to: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Path:
+    """Write a file with a change in its description or its arrays."""
+    with np.load(path) as read:
+        arrays = dict(read)
+    description = json.loads(arrays["description"].tobytes())
+    change(description, arrays)
+    arrays["description"] = np.frombuffer(json.dumps(description).encode(), dtype=np.uint8)
+    np.savez(to, **arrays)
+    return to
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (1, "was written by an earlier version .* calibrate again"),
+        (99, "format 99, .* upgrade it"),
+        (None, "format None, .* calibrate again"),
+    ],
+)
+def test_files_of_other_versions_are_told_apart(version: int | None, said: str, tmp_path: Path) -> None:
+    stores = make_stores()
+    LivingCalibration.fit(ASKED[:40], stores).save(tmp_path / "living.npz")
+    other = changed(tmp_path / "living.npz", tmp_path / "other.npz", lambda d, _: d.update(schema_version=version))
+    with pytest.raises(FileFormatError, match=said):
+        LivingCalibration.load(other, stores)
+
+
+@pytest.mark.parametrize(
+    ("part", "cut"),
+    [
+        ("table", lambda a: a[:, :3]),  # as version 1 had it
+        ("table", lambda a: a[:-1]),
+        ("table", lambda a: a[0]),
+        ("sums", lambda a: a[:, :-1]),
+        ("total", lambda a: a[:-1]),
+        ("question_mean", lambda a: a[:-1]),
+        ("document_mean", lambda a: a[:-1]),
+        ("kept", lambda a: a[:, :-1]),
+        ("kept", lambda a: a[:-1]),
+        ("distinct", lambda a: a[0]),
+        ("distinct", lambda a: a[:1]),
+        ("values", lambda a: a[:-1]),
+        ("values", lambda a: a[:, None]),
+        ("rows", lambda a: a[:-1]),
+        ("places", lambda a: a[:-1]),
+    ],
+)
+def test_arrays_that_do_not_fit_are_told_in_words(part: str, cut: Callable[[Any], Any], tmp_path: Path) -> None:
+    stores = make_stores()
+    LivingCalibration.fit(ASKED[:40], stores, method="chance", keep_vectors=True).save(tmp_path / "living.npz")
+
+    def damage(description: dict[str, Any], arrays: dict[str, Any]) -> None:
+        bank = description["banks"]["text"]
+        one = bank["modalities"]["text"]
+        asked = bank["questions"]["vectors"][""]
+        name = {**one["documents"], "values": one["hits"]["values"], **asked}[part]["array"]
+        arrays[name] = cut(arrays[name])
+
+    path = changed(tmp_path / "living.npz", tmp_path / "bad.npz", damage)
+    with pytest.raises(FileFormatError, match=r"bad\.npz: (is|not a living calibration, or) damaged") as caught:
+        LivingCalibration.load(path, stores)
+    for raw in ("broadcast", "concatenat", "matmul", "zip()", "index", "tolist", "array"):
+        assert raw not in str(caught.value).removeprefix(str(path))
+
+
+def test_a_callback_that_fails_keeps_no_other_from_the_calibration() -> None:
+    stores = make_stores()
+    living = LivingCalibration.fit(ASKED[:60], stores, method="standardized")
+    seen: list[Calibration] = []
+
+    def fail(message: str) -> Callable[[Calibration], None]:
+        def callback(_: Calibration) -> None:
+            raise RuntimeError(message)
+
+        return callback
+
+    living.on_change(fail("the first"))
+    living.on_change(seen.append)
+    living.on_change(fail("the second"))
+    search = JointSearch(stores)
+    living.attach(search)
+    before = living.calibration
+    with pytest.raises(RuntimeError, match="the first"):
+        living.added("text", ["x"], unit_rows(RNG, 1, 16))
+    assert living.calibration is not before
+    assert seen == [living.calibration]
+    assert search.calibration is living.calibration
+
+
+def test_a_text_in_place_of_ids_is_refused() -> None:
+    living = LivingCalibration.fit(ASKED[:40], make_stores())
+    rows = unit_rows(RNG, 2, 16)
+    for name, rest in (("added", (rows,)), ("added", (None,)), ("removed", ()), ("removed", (rows,)), ("remember", ())):
+        said = rf"{name}\(\) takes a list of ids, got the text 'ab'; give \['ab'\]"
+        with pytest.raises(InvalidInputError, match=said):
+            getattr(living, name)("text", "ab", *rest)
+
+
+def test_documents_that_do_not_differ_have_no_chance_level() -> None:
+    rng = np.random.default_rng(8)
+    asked = [Question(vector=row) for row in unit_rows(rng, 60, 64)]
+    stores = {
+        "text": ChangingStore("text", dict.fromkeys("abc", unit_rows(rng, 1, 64)[0])),
+        "image": ChangingStore("image", {f"i{n}": row for n, row in enumerate(unit_rows(rng, 50, 64))}),
+    }
+    living = LivingCalibration.fit(asked, stores)  # without a warning
+    assert_alike(living.calibration, JointSearch(stores).calibrate(asked))
+    assert living.calibration.method == "standardized"
+    with pytest.warns(DegenerateStatisticsWarning, match="'text' has 1 different document and") as caught:
+        chosen = LivingCalibration.fit(asked, stores, method="chance")
+    assert len(caught) == 1
+    assert chosen.calibration.method == "chance"
 
 
 def test_arguments_that_cannot_be_used() -> None:

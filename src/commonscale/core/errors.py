@@ -86,7 +86,7 @@ class CalibrationMismatchError(CommonscaleError, ValueError):
 
 
 class FileFormatError(CommonscaleError, ValueError):
-    """A file is damaged, is not what its name says, or was written by a newer version."""
+    """A file is damaged, is not what its name says, or was written by another version."""
 
 
 class MissingDataError(CommonscaleError, FileNotFoundError):

@@ -13,7 +13,7 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.core.fitting import NEIGHBORS
 from commonscale.core.living_hits import SAME, LivingHits
 from commonscale.core.living_lens import Lens, Measured
-from commonscale.core.living_table import LivingTable
+from commonscale.core.living_table import COLUMNS, LivingTable
 from commonscale.core.types import Floats, Vector
 
 BLOCK = 4_194_304
@@ -120,7 +120,12 @@ class LivingDocuments:
 
     @classmethod
     def restored(cls, state: Mapping[str, Any], lens: Lens, hits: LivingHits, *, keep: bool) -> LivingDocuments:
-        """Make the documents whose ``state`` this is."""
+        """Make the documents whose ``state`` this is.
+
+        Raises:
+            InvalidInputError: if arrays do not have the shapes that its documents and the bank ask for.
+        """
+        _check_shapes(state, len(hits), keep=keep)
         made = cls(lens, keep=keep)
         made.table.put(state["ids"], state["table"])
         made.sums, made.total, made.hits = state["sums"], state["total"], hits
@@ -181,6 +186,23 @@ class LivingDocuments:
     def _holds(self, key: str, numbers: Floats) -> bool:
         """Tell whether the table has this very document: all four numbers of another one hardly ever agree."""
         return key in self.table and bool((np.abs(self.table.values([key])[0] - numbers) <= SAME).all())
+
+
+def _check_shapes(state: Mapping[str, Any], questions: int, *, keep: bool) -> None:
+    documents, dimension = len(state["ids"]), len(state["document_mean"])
+    needed = {
+        "question_mean": (dimension,),
+        "document_mean": (dimension,),
+        "table": (documents, COLUMNS),
+        "sums": (3, questions),
+        "total": (dimension,),
+    } | ({"kept": (documents, dimension)} if keep else {})
+    for name, shape in needed.items():
+        if np.shape(state[name]) != shape:
+            raise InvalidInputError(
+                f"{name!r} of {documents} documents, {questions} questions and {dimension} dimensions must have the "
+                f"shape {shape}, not {np.shape(state[name])}"
+            )
 
 
 def blocks(vectors: Vectors, questions: int) -> list[tuple[list[str], Vector]]:

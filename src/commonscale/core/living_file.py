@@ -24,7 +24,8 @@ from commonscale.core.living_bank import LivingBank, Settings
 from commonscale.core.types import Question
 
 FORMAT = "commonscale.living"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: four numbers per document. 1 had three, and cannot be read: the fourth is not known without the documents."""
 _LONG = 64  # lists of ids beyond this are kept out of the description
 
 
@@ -57,25 +58,19 @@ def read(path: str | os.PathLike[str]) -> tuple[Settings, dict[str, Provenance],
 
     Raises:
         FileNotFoundError: if there is no such file.
-        FileFormatError: if it is damaged, something else, or from a newer version.
+        FileFormatError: if it is damaged, something else, or from another version.
     """
     name = os.fspath(path)
     try:
         # Opened here: NumPy leaves a file open that turns out to be damaged.
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             description = json.loads(arrays["description"].tobytes())
-            if description.get("format") != FORMAT or description.get("schema_version") != SCHEMA_VERSION:
-                raise FileFormatError(
-                    f"{name}: is {description.get('format')!r} of version {description.get('schema_version')!r}, this "
-                    f"commonscale reads {FORMAT!r} of version {SCHEMA_VERSION}; upgrade it or fit again"
-                )
+            _check_version(name, description)
             settings = Settings(**description["settings"])
             provenance = {modality: Provenance(**known) for modality, known in description["provenance"].items()}
             states = {kind: _unpacked(state, arrays) for kind, state in description["banks"].items()}
             return settings, provenance, {k: s | {"questions": _questions(s["questions"])} for k, s in states.items()}
-    except FileNotFoundError:
-        raise
-    except FileFormatError:
+    except (FileNotFoundError, FileFormatError):
         raise
     except (
         KeyError,
@@ -88,8 +83,23 @@ def read(path: str | os.PathLike[str]) -> tuple[Settings, dict[str, Provenance],
         CommonscaleError,
     ) as error:
         raise FileFormatError(
-            f"{name}: not a living calibration, or damaged: {error}; restore it from a backup, or fit again"
+            f"{name}: not a living calibration, or damaged; restore it from a backup, or fit again"
         ) from error
+
+
+def _check_version(name: str, description: Mapping[str, Any]) -> None:
+    version = description.get("schema_version")
+    if description.get("format") != FORMAT:
+        raise FileFormatError(f"{name}: is {description.get('format')!r}, not {FORMAT!r}; give a living calibration")
+    if isinstance(version, int) and 0 < version < SCHEMA_VERSION:
+        raise FileFormatError(
+            f"{name}: was written by an earlier version of commonscale (format {version}, this one reads "
+            f"{SCHEMA_VERSION}); calibrate again"
+        )
+    if version != SCHEMA_VERSION:
+        raise FileFormatError(
+            f"{name}: is of format {version!r}, this commonscale reads {SCHEMA_VERSION}; upgrade it or calibrate again"
+        )
 
 
 def _waiting(bank: LivingBank) -> list[Question]:

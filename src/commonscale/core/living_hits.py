@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Floats
 
 SAME = 5e-7
@@ -94,7 +95,13 @@ class LivingHits:
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> LivingHits:
-        """Make the hits whose ``state`` this is."""
+        """Make the hits whose ``state`` this is.
+
+        Raises:
+            InvalidInputError: if it does not have one value for each id.
+        """
+        if np.shape(state["values"]) != (len(state["ids"]),):
+            raise InvalidInputError(f"{len(state['ids'])} best hits have values of shape {np.shape(state['values'])}")
         made = cls(len(state["ids"]))
         for slot, (key, value) in enumerate(zip(state["ids"], state["values"].tolist(), strict=True)):
             made.set(slot, key, value)

@@ -11,6 +11,7 @@ import numpy as np
 from commonscale.core.around import SiftingSource
 from commonscale.core.background import Background
 from commonscale.core.correction import Correction
+from commonscale.core.errors import InvalidInputError
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.living_documents import Vectors
 from commonscale.core.living_hits import LivingHits
@@ -94,6 +95,9 @@ class LivingModality(ABC):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take what ``state`` gave for what was learned."""
         self.hits, self.stale = LivingHits.restored(state["hits"]), bool(state["stale"])
+        # One that is stale has not searched the newest questions yet.
+        if not self.stale and len(self.hits) != len(self.questions):
+            raise InvalidInputError(f"there are best hits for {len(self.hits)} of {len(self.questions)} questions")
 
     def needs(self, _: Collection[str], /) -> list[str]:
         """Tell which documents' vectors must be known before they are replaced or removed."""

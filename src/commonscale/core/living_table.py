@@ -11,7 +11,9 @@ import numpy.typing as npt
 from commonscale.core.correction import DocumentTable
 from commonscale.core.types import Floats
 
-_COLUMNS = 4
+COLUMNS = 4
+"""Numbers per document."""
+
 _FIRST = 64
 
 
@@ -29,7 +31,7 @@ class LivingTable:
         """Begin without documents."""
         self._ids: list[str] = []
         self._rows: dict[str, int] = {}
-        self._values = np.empty((_COLUMNS, _FIRST))
+        self._values = np.empty((COLUMNS, _FIRST))
         self._rows_shared = self._values_shared = False
 
     def __len__(self) -> int:
@@ -63,7 +65,7 @@ class LivingTable:
         start, end = len(self._ids), len(self._ids) + len(new)
         if end > self._values.shape[1]:
             # Snapshots keep the old array; the rows that they read never change in either.
-            grown = np.empty((_COLUMNS, max(end, 2 * self._values.shape[1])))
+            grown = np.empty((COLUMNS, max(end, 2 * self._values.shape[1])))
             grown[:, :start] = self._values[:, :start]
             self._values, self._values_shared = grown, False
         self._values[:, start:end] = values[new].T
