@@ -202,6 +202,19 @@ def test_no_method_is_called_better_unless_its_interval_says_so():
     assert "better than standardized (MRR@20): chance\n" in text
     assert "worse than standardized (MRR@20): cosine\n" in text
     assert "not told apart from standardized (MRR@20): rrf, dbsf\n" in text
+    assert "too few" not in text
+
+
+def test_few_questions_are_not_called_a_tie():
+    ones, zeros = ({"text": np.full(100, v), "image": np.full(19, v)} for v in (1.0, 0.0))
+    text = printed({"a": compare(scored(cosine=zeros, standardized=zeros, chance=ones, image_only=ones))})
+    texts, images = " ".join(text.split()).split("a: 19 image questions, differences")
+    assert "a: 100 text questions, differences with 95% intervals" in texts
+    assert "better than standardized (MRR@20): chance" in texts
+    images = images.split("a: MRR@20 as a share")[0]
+    assert "too few questions to tell methods apart: at least 20 are needed" in images
+    for verdict in ("95%", "not told apart", "better than", "worse than"):
+        assert verdict not in images
 
 
 def test_colors_follow_the_interval():

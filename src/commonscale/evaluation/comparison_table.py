@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from commonscale.core.extras import require
 from commonscale.core.types import Modality
-from commonscale.evaluation.bootstrap import Interval
+from commonscale.evaluation.bootstrap import FEWEST, Interval
 from commonscale.evaluation.compare import BASELINES, COMPARED, REFERENCES, Comparison
 from commonscale.evaluation.methods import METHODS
 from commonscale.evaluation.table import empty_table, heading
@@ -26,7 +26,8 @@ _STYLES = {1: "green", 0: "dim", -1: "red"}
 def print_comparisons(comparisons: Mapping[str, Comparison], console: Console) -> None:
     """Print each file's differences and balance with their 95% intervals, at most ``WIDTH`` columns wide.
 
-    Methods are called better or worse only where the whole interval lies on one side of zero.
+    Methods are called better or worse only where the whole interval lies on one side of zero; where too few questions
+    give no interval, nothing is said of them.
 
     Args:
         comparisons: as ``compare_files`` gives them.
@@ -39,7 +40,8 @@ def print_comparisons(comparisons: Mapping[str, Comparison], console: Console) -
         for modality, by_baseline in comparison.differences.items():
             if any(by_baseline.values()):
                 count = comparison.questions[modality]
-                title = f"{name}: {count} {modality} questions, differences with 95% intervals"
+                known = " with 95% intervals" if _decidable(by_baseline) else ""
+                title = f"{name}: {count} {modality} questions, differences{known}"
                 console.print(_differences(title, by_baseline))
                 for line in _verdicts(by_baseline):
                     console.print(line, width=min(WIDTH, console.width))
@@ -59,8 +61,17 @@ def _differences(title: str, by_baseline: Mapping[str, Mapping[str, Mapping[str,
     return table
 
 
+def _decidable(by_baseline: Mapping[str, Mapping[str, Mapping[str, Interval]]]) -> bool:
+    """Tell whether there were enough questions for intervals."""
+    figures = [figure for methods in by_baseline.values() for cells in methods.values() for figure in cells.values()]
+    return any(figure.low is not None for figure in figures)
+
+
 def _verdicts(by_baseline: Mapping[str, Mapping[str, Mapping[str, Interval]]]) -> list[Text]:
     """Say in words which methods are better and which are worse than the first baseline; ceilings are no methods."""
+    if not _decidable(by_baseline):
+        few = f"too few questions to tell methods apart: at least {FEWEST} are needed"
+        return [require("rich.text", "cli").Text(few)]
     baseline, methods = next(iter(by_baseline.items()))
     metric = COMPARED[0]
     said = []
