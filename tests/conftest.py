@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from chat_server import ChatServer, serve_chat
 from store_suite.chroma import serve_chroma
@@ -16,6 +17,10 @@ from store_suite.fakes.fixtures import fake_elasticsearch_9 as fake_elasticsearc
 from store_suite.fakes.fixtures import fake_opensearch as fake_opensearch
 from store_suite.fakes.fixtures import fake_weaviate as fake_weaviate
 from store_suite.postgres import PostgresServer, serve_postgres
+
+# A deadline measures the machine and what else it does, not the code.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 
 @pytest.fixture(scope="session")
