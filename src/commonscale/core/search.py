@@ -140,8 +140,9 @@ class JointSearch:
         Args:
             questions: questions as users ask them, embedded; no labels. At least one, better 100 or more.
             method: ``"chance"``, ``"centered+standardized"``, ``"standardized"`` (Yamashita et al. 2025, Eq. 2-4),
-                ``"centered"`` (GR-CLIP), or ``"auto"``: the first, unless the similarities of the documents spread too
-                widely for it (see ``Background.wide``), then ``"standardized"``. All but ``"standardized"`` read the
+                ``"centered"`` (GR-CLIP), or ``"auto"``: the first, unless the similarities of a modality's documents
+                spread too widely for it or not at all, as those of a single document (see ``Background.wide`` and
+                ``Background.flat``), then ``"standardized"``. All but ``"standardized"`` read the
                 vectors of every document; if a store does not give them, that one is used instead, with a
                 ``MethodFallbackWarning``.
             identical: for questions that are pictures: a document of a higher cosine is taken for the picture itself,
