@@ -123,6 +123,90 @@ def test_each_kind_of_question_keeps_its_own(run: Command, out: Path, asked: Pat
     assert [hit["score"] for hit in again] == pytest.approx([hit["score"] for hit in words], abs=1e-4)
 
 
+def scales(out: Path) -> dict[str, Calibration]:
+    """The scales of questions in words and of pictures."""
+    both = Calibration.load(out / "calibration.json")
+    assert both.image_questions is not None
+    return {"text": both, "image": both.image_questions}
+
+
+@pytest.mark.parametrize("first", ["--questions", "--images"])
+@pytest.mark.parametrize("method", ["standardized", "centered"])
+def test_without_a_method_the_kind_that_is_given_takes_that_of_the_kind_that_is_kept(
+    run: Command, out: Path, asked: Path, questions: Path, first: str, method: str
+) -> None:
+    given: list[tuple[str, Path]] = [("--questions", questions), ("--images", asked)]
+    kind, name, other = (
+        ("text", "questions", "pictures") if first == "--questions" else ("image", "pictures", "questions")
+    )
+    if first == "--images":
+        given.reverse()
+    assert run("calibrate", out, *given[0], "--method", method).code == 0
+    alone = Calibration.load(out / "calibration.json")
+    before = alone if kind == "text" else alone.image_questions
+    assert before is not None
+    outcome = run("calibrate", out, *given[1])
+    assert outcome.code == 0, outcome.err
+    after = scales(out)
+    assert [scale.method for scale in after.values()] == [method, method]
+    for modality, entry in before.modalities.items():
+        found = after[kind].modalities[modality]
+        assert (found.location, found.scale) == pytest.approx((entry.location, entry.scale), abs=1e-9)
+    assert f" {name} ({method}, kept)" in outcome.out
+    assert f" {other} ({method}, as for the {name})" in outcome.out
+    assert "anew" not in outcome.err
+    # And again, the other way round.
+    assert run("calibrate", out, *given[0]).code == 0
+    assert [scale.method for scale in scales(out).values()] == [method, method]
+
+
+@pytest.mark.parametrize("method", ["standardized", "centered+standardized", "auto"])
+def test_a_method_that_is_given_is_that_of_both_kinds_and_said(
+    run: Command, out: Path, asked: Path, questions: Path, method: str
+) -> None:
+    assert run("calibrate", out, "--questions", questions, "--method", "centered").code == 0
+    outcome = run("calibrate", out, "--images", asked, "--method", method)
+    assert outcome.code == 0, outcome.err
+    # In this small world similarities spread too widely for the chance level.
+    used = "standardized" if method == "auto" else method
+    assert [scale.method for scale in scales(out).values()] == [used, used]
+    (line,) = [line for line in outcome.err.splitlines() if "one method for all kinds" in line]
+    assert "questions in words, which had 'centered', were calibrated anew" in line
+    assert repr(used) in line
+    assert "kept" not in outcome.out
+    fresh = run("calibrate", out, "--questions", questions, "--images", asked, "--method", method)
+    assert "anew" not in fresh.err
+
+
+def test_a_scale_whose_questions_are_not_known_stays(
+    run: Command, out: Path, clip: Path, asked: Path, questions: Path, tmp_path: Path
+) -> None:
+    # As the library writes it: without a bank.
+    index = FaissIndex.open(out)
+    search = JointSearch(index.sources(), provenance=index.provenance())
+    vectors = load_encoder(clip).encode_questions(questions.read_text().splitlines())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CommonscaleWarning)
+        known = search.calibrate([Question(vector=vector) for vector in vectors], method="standardized")
+    known.save(out / "calibration.json")
+    outcome = run("calibrate", out, "--images", asked)
+    assert outcome.code == 0, outcome.err
+    assert "the scale of questions in words stays as it is" in outcome.err
+    assert "(standardized, as for the questions)" in outcome.out
+    outcome = run("calibrate", out, "--images", asked, "--method", "chance")
+    assert [scale.method for scale in scales(out).values()] == ["standardized", "chance"]
+    assert "questions (standardized, kept)" in outcome.out
+    # Nor does it go when the scale of pictures is brought up to date.
+    (tmp_path / "folder" / "new.txt").write_text("a new dog")
+    outcome = run("index", tmp_path / "folder", "--out", out)
+    assert "brought up to date" in outcome.err
+    assert "the scale of questions in words stays as it is" in outcome.err
+    kept = scales(out)
+    assert [scale.method for scale in kept.values()] == ["standardized", "chance"]
+    for modality, entry in known.modalities.items():
+        assert kept["text"].statistics(modality) == entry.statistics
+
+
 def test_both_kinds_at_once(run: Command, out: Path, asked: Path, questions: Path) -> None:
     outcome = run("calibrate", out, "--questions", questions, "--images", asked)
     assert outcome.code == 0, outcome.err
@@ -146,6 +230,15 @@ def test_shards_are_calibrated_with_pictures_too(
     assert both.image_questions is not None
     assert both.image_questions.modalities == pictures.modalities
     assert set(both.modalities) == {"text", "image"}
+    outcome = run("calibrate", tmp_path / "shards", "--questions", questions)
+    assert "questions (standardized, as for the pictures)" in outcome.out
+    assert "pictures (standardized, kept)" in outcome.out
+    outcome = run("calibrate", tmp_path / "shards", "--questions", questions, "--method", "auto")
+    assert "questions (auto: standardized, since similarities of text spread by 0." in outcome.out
+    outcome = run("calibrate", tmp_path / "shards", "--questions", questions, "--method", "chance")
+    assert "questions (chance)" in outcome.out
+    assert "pictures (standardized, kept)" in outcome.out
+    assert [scale.method for scale in scales(tmp_path / "shards").values()] == ["chance", "standardized"]
 
 
 def test_pictures_that_cannot_be_read_are_named_and_left_out(run: Command, out: Path, asked: Path) -> None:

@@ -22,7 +22,11 @@ pytest.importorskip("semantic_text_splitter")
 from cli_world import Command, Outcome, write_folder
 from commonscale import Calibration, JointSearch, Question, load_encoder
 from commonscale.cli.questions import read_questions
+from commonscale.cli.scale_table import chosen
 from commonscale.core.errors import CommonscaleWarning, FewQuestionsWarning, FileFormatError, InvalidInputError
+from commonscale.core.methods import UNLABELED
+from commonscale.core.questions import QuestionBank
+from commonscale.core.types import Candidates
 from commonscale.embedding.scan import sha256_of
 from commonscale.index import Document, FaissIndex
 from tiny_models import save_tiny_clip
@@ -107,6 +111,66 @@ def test_the_default_is_the_chance_level(run: Command, out: Path, clip: Path, qu
     wrong = run("calibrate", out, "--questions", questions, "--method", "magic")
     assert wrong.code == 1
     assert "unknown method 'magic'; calibrate with one of chance" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("method", "explained"),
+    [
+        ("chance", "distance above the chance level in units of scale"),
+        ("standardized", "0 is the best hit of an average question"),
+        ("centered", "the cosine after subtracting the average question and document"),
+        ("centered+standardized", "the distance above the mean in units of std"),
+    ],
+)
+def test_calibrating_names_the_method_and_explains_the_columns(
+    run: Command, out: Path, questions: Path, method: str, explained: str
+) -> None:
+    outcome = run("calibrate", out, "--questions", questions, "--method", method)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[0].endswith(f" for 8 questions ({method})")
+    assert explained in " ".join(outcome.out.split())
+
+
+def test_a_default_that_is_not_the_chance_level_says_why(run: Command, out: Path, questions: Path) -> None:
+    assert "8 questions (auto: chance)" in run("calibrate", out, "--questions", questions).out
+    folder = out.with_name("folder")
+    (folder / "long.txt").unlink()
+    run("index", folder, "--out", out)
+    outcome = run("calibrate", out, "--questions", questions)
+    assert outcome.code == 0, outcome.err
+    assert "(auto: standardized, since there is one document of text only, or copies of one)" in outcome.out
+    # Asked for by name, nothing is chosen.
+    assert (
+        "8 questions (standardized)" in run("calibrate", out, "--questions", questions, "--method", "standardized").out
+    )
+
+
+def test_the_choice_by_spread_or_by_the_store_is_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    index = FaissIndex.create(tmp_path / "wide", 3)
+    for modality in ("text", "image"):
+        documents = [Document(f"{modality}{number}", modality) for number in range(60)]
+        index.add(documents, rng.standard_normal((60, 3)).astype(np.float32))
+    sources = index.sources()
+    asked = [Question(vector=vector) for vector in rng.standard_normal((60, 3)).astype(np.float32)]
+    search = JointSearch(sources)
+    assert search.calibrate(asked).method == "standardized"
+    told = chosen("auto", "standardized", asked, sources)
+    spread = QuestionBank.fit(asked, sources, method="chance").backgrounds
+    widest = max(spread, key=lambda modality: spread[modality].std)
+    assert told == (
+        f"auto: standardized, since similarities of {widest} spread by {spread[widest].std:.3f} around their mean "
+        f"(limit 0.3)"
+    )
+
+    class Closed:
+        """A source that does not give its vectors."""
+
+        def search(self, questions: list[Question], k: int) -> list[Candidates]:
+            return sources["text"].search(questions, k)
+
+    assert chosen("auto", "standardized", asked, {"text": Closed()}).endswith("vectors cannot be read")
+    assert chosen("standardized", "standardized", asked, sources) == "standardized"
 
 
 def test_searching_ranks_like_the_library(calibrated: Outcome, run: Command, out: Path, clip: Path) -> None:
@@ -366,6 +430,12 @@ def test_version_and_help(run: Command) -> None:
         assert "Usage: commonscale " + name in outcome.out
     assert "130" in run("index", "--help").out
     assert '"ranked_by"' in run("search", "--help").out
+    # Every method is explained where it can be chosen, and where its scores are read.
+    for name in ("calibrate", "search"):
+        shown = run(name, "--help").out
+        for method in UNLABELED:
+            assert f'"{method}"' in shown
+    assert '"auto"' in run("calibrate", "--help").out
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -377,6 +447,20 @@ def test_without_the_cli_packages_the_last_line_is_the_pip_command(package: str)
     ended = python(f"import sys; sys.modules[{package!r}] = None\nfrom commonscale.cli import main; main(['--help'])")
     assert ended.returncode == 1
     assert ended.stdout == ""
+    assert ended.stderr.splitlines()[-1] == "pip install 'commonscale[cli]'"
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_package_runs_as_a_module() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "commonscale", "--version"], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("commonscale ")
+    ended = python(
+        "import runpy, sys; sys.modules['typer'] = None\nrunpy.run_module('commonscale', run_name='__main__')"
+    )
+    assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1] == "pip install 'commonscale[cli]'"
     assert "Traceback" not in ended.stderr
 

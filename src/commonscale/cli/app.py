@@ -146,20 +146,34 @@ def calibrate(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option(metavar="NAME", help=f"One of {', '.join((AUTO, *UNLABELED))}; docs/chance.md compares them.")
-    ] = DEFAULT,
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"One of {', '.join((AUTO, *UNLABELED))}; see above. Default: that of the kind of questions that is "
+            f"not given, if there is one, else {DEFAULT}.",
+        ),
+    ] = None,
     encoder: Encoder = None,
     device: Device = None,
 ) -> None:
     """Learn the common scale of texts and pictures from unlabeled questions.
 
     Give questions as users ask them, at least 30, better 100 or more; no answers or labels are needed. DIR is an
-    index, or what the embed command wrote. Writes DIR/calibration.json and prints what was learned of each modality.
-    "standardized" is the method of Yamashita et al. 2025.
+    index, or what the embed command wrote. Writes DIR/calibration.json and prints what was learned of texts and of
+    pictures, with the method that was used.
+
+    A cosine alone says little: those of texts and those of pictures lie at different heights. The methods say what a
+    cosine is compared with, for each kind of document. "chance": with the best that irrelevant documents would reach,
+    judged by how similar the questions are to all documents. "standardized" (Yamashita et al. 2025): with the cosines
+    of the questions' best hits. "centered" (GR-CLIP): with nothing, but the average question and the average document
+    are subtracted before; "centered+standardized" does both. "auto" is "chance", and "standardized" where that does
+    not suit: where similarities spread widely, or where there is one document of a kind only. docs/chance.md of the
+    project has the figures.
 
     Pictures that are questions (search --image) have a scale of their own: give some with --images, as users ask with
-    them, or a sample of the indexed ones; each one's own hit is left out of what is learned. The kind of questions that
-    is not given keeps those that it was calibrated with.
+    them, or a sample of the indexed ones; each one's own hit is left out of what is learned. If only --questions or
+    only --images is given, the other kind keeps its scale, and its method is used for the given kind too. With
+    --method, an index is calibrated anew with that method for both kinds; this is said.
     """
     from commonscale.cli.calibrate_command import calibrate as run
 
@@ -195,9 +209,11 @@ def search(
 ) -> None:
     """Rank texts and pictures for a question on their common scale.
 
-    A score orders hits of both modalities. Under "standardized" and "centered+standardized" it says how many standard
-    deviations a hit lies above the best hit of an average question, under "chance" how far above what the best of
-    irrelevant documents would nominally reach: most are negative there, and only their order counts.
+    A score orders texts and pictures together; the higher, the better. What it is depends on the method that the
+    index was calibrated with (see calibrate --help). "standardized" and "centered+standardized": how many standard
+    deviations a hit lies above the best hit of an average question. "chance": how far it lies above the best that
+    irrelevant documents would nominally reach; most scores are negative, and only their order counts. "centered": the
+    cosine that is left once the average question and document are subtracted.
 
     --json prints one object per question and line: {"question": text (a picture's path), "ranked_by": "score" or
     "cosine", "hits": [{"rank": from 1, "id": text, "modality": "text" or "image", "score": number, null with --raw,

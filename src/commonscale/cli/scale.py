@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 
 from commonscale.cli.console import say, warn
 from commonscale.cli.opening import CALIBRATION
 from commonscale.core.calibration import Calibration
-from commonscale.core.errors import CommonscaleError
+from commonscale.core.errors import CalibrationMismatchError, CommonscaleError, FileFormatError
 from commonscale.core.living import LivingCalibration
-from commonscale.core.types import Question
+from commonscale.core.search import JointSearch
+from commonscale.core.types import IMAGE, TEXT, Question
 from commonscale.embedding.scan import sha256_of
 from commonscale.index import FaissIndex
 
@@ -18,15 +20,24 @@ FILE = "calibration.json"
 BANK = "questions.npz"
 """The embeddings of the questions that the index was calibrated with, without their wording."""
 
+KIND_NAMES = {TEXT: "questions in words", IMAGE: "questions that are pictures"}
+"""The kinds of questions, each of which has a scale of its own."""
+
 
 def write_scale(index: FaissIndex, living: LivingCalibration) -> Calibration:
     """Write a calibration of an index and its bank, and save the index with a note of both.
 
+    The scale of a kind of questions that are not in the bank stays as it is in the file.
+
     Args:
         index: the index; the caller holds its folder.
         living: the calibration.
+
+    Returns:
+        What was written.
     """
-    living.calibration.save(index.folder / FILE)
+    calibration = _with_unbanked(index, living)
+    calibration.save(index.folder / FILE)
     living.save(index.folder / BANK)
     # Only what was saved has an identity.
     index.save()
@@ -39,7 +50,62 @@ def write_scale(index: FaissIndex, living: LivingCalibration) -> Calibration:
     }
     index.set_note(CALIBRATION, note)
     index.save()
-    return living.calibration
+    return calibration
+
+
+def load_calibration(index: FaissIndex) -> Calibration | None:
+    """Read an index's calibration, and warn if the index is no longer the one that was calibrated.
+
+    Args:
+        index: the index.
+
+    Returns:
+        The calibration, None if there is none.
+
+    Raises:
+        FileFormatError: if the file is damaged.
+    """
+    path = index.folder / FILE
+    if not path.exists():
+        return None
+    calibration = Calibration.load(path)
+    note = index.notes.get(CALIBRATION)
+    if not note or note.get("sha256") != sha256_of(path):
+        warn(f"{path} was not written by 'commonscale calibrate' for this index: it may not fit its documents")
+    elif note.get("index") != index.content_hash:
+        warn(
+            f"the documents of the index have changed since it was calibrated (it held {note.get('documents')} then, "
+            f"and holds {len(index)} now); calibrate again: commonscale calibrate {index.folder} --questions FILE"
+        )
+    return calibration
+
+
+def scale_beside(index: FaissIndex) -> Calibration | None:
+    """Read the calibration beside an index, if there is one that fits it."""
+    search = JointSearch(index.sources(), provenance=index.provenance())
+    with suppress(FileNotFoundError, FileFormatError, CalibrationMismatchError):
+        search.calibration = Calibration.load(index.folder / FILE)
+    return search.calibration
+
+
+def scale_of(calibration: Calibration | None, kind: str) -> Calibration | None:
+    """Give the scale of a kind of questions, None if there is none."""
+    scale = calibration if calibration is None or kind == TEXT else calibration.image_questions
+    return scale if scale is not None and scale.modalities else None
+
+
+def _with_unbanked(index: FaissIndex, living: LivingCalibration) -> Calibration:
+    made, old = living.calibration, scale_beside(index)
+    for kind in KIND_NAMES:
+        kept = None if living.questions(kind) else scale_of(old, kind)
+        if kept is not None:
+            warn(
+                f"the scale of {KIND_NAMES[kind]} stays as it is, whatever the index holds now: those that it was "
+                f"learned from are not kept beside the index"
+            )
+            pictures = made.image_questions if kind == TEXT else kept
+            made = replace(kept if kind == TEXT else made, image_questions=pictures)
+    return made
 
 
 def renew_scale(index: FaissIndex) -> None:
@@ -77,14 +143,25 @@ def _refitted(index: FaissIndex, modalities: list[str]) -> LivingCalibration:
     return LivingCalibration.fit(questions, index.sources(), provenance=index.provenance(), **asdict(living.settings))
 
 
+def bank_beside(index: FaissIndex) -> LivingCalibration | None:
+    """Read the bank that the calibration of an index is of; None if it was not kept, or is of another calibration.
+
+    Raises:
+        FileFormatError: if it is damaged.
+    """
+    note, files = index.notes.get(CALIBRATION), (index.folder / FILE, index.folder / BANK)
+    if not note or not all(file.exists() for file in files):
+        return None
+    if [note.get("sha256"), note.get("bank")] != [*map(sha256_of, files)]:
+        return None
+    return LivingCalibration.load(files[1], {m: index.source(m) for m in note["modalities"]})
+
+
 def banked_questions(index: FaissIndex) -> list[Question]:
     """Give the questions in words that an index was calibrated with, as embeddings; none if they were not kept.
 
     Raises:
         FileFormatError: if their file is damaged.
     """
-    note, file = index.notes.get(CALIBRATION), index.folder / BANK
-    if not note or not file.exists() or note.get("bank") != sha256_of(file):
-        return []
-    living = LivingCalibration.load(file, {m: index.source(m) for m in note["modalities"]})
-    return list(living.questions("text"))
+    bank = bank_beside(index)
+    return [] if bank is None else list(bank.questions(TEXT))

@@ -11,9 +11,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from commonscale.cli.calibrate_command import load_calibration
 from commonscale.cli.console import output, printable
 from commonscale.cli.opening import encoder_for, open_filled_index
+from commonscale.cli.scale import load_calibration
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import NotCalibratedError
 from commonscale.core.search import JointSearch

@@ -1,0 +1,5 @@
+"""``python -m commonscale``: the ``commonscale`` command where scripts are not on the path."""
+
+from commonscale.cli import main
+
+main()
