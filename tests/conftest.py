@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from chat_server import ChatServer, serve_chat
 from store_suite.chroma import serve_chroma
@@ -18,9 +18,13 @@ from store_suite.fakes.fixtures import fake_opensearch as fake_opensearch
 from store_suite.fakes.fixtures import fake_weaviate as fake_weaviate
 from store_suite.postgres import PostgresServer, serve_postgres
 
-# A deadline measures the machine and what else it does, not the code.
-settings.register_profile("without deadline", deadline=None)
-settings.load_profile("without deadline")
+# The environments of single packages (see the Makefile) do without hypothesis, and have no test that needs it.
+if find_spec("hypothesis"):
+    from hypothesis import settings
+
+    # A deadline measures the machine and what else it does, not the code.
+    settings.register_profile("without deadline", deadline=None)
+    settings.load_profile("without deadline")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import commonscale
 from commonscale.core import errors
@@ -16,6 +17,11 @@ from commonscale.core.files import atomic_path, write_text_atomically
 from sources import ArraySource
 
 HEAVY = ["torch", "transformers", "llama_index", "langchain_core", "faiss", "PIL", "typer", "httpx", "ir_measures"]
+
+
+def test_a_slow_machine_fails_no_drawn_example() -> None:
+    assert settings().deadline is None
+    assert settings(max_examples=5).deadline is None
 
 
 def test_importing_commonscale_loads_nothing_heavy() -> None:
