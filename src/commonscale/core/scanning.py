@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
-from commonscale.core.attempts import described, store_name
+from commonscale.core.attempts import described, store_name, unavailable
 from commonscale.core.dense import unit_rows
 from commonscale.core.errors import SourceError, UnreadableVectorsError
+from commonscale.core.failures import FailurePolicy
+from commonscale.core.passing import is_passing
 from commonscale.core.types import Modality, Vector
+
+T = TypeVar("T")
 
 SCAN = 2048
 """Documents that are asked for at once."""
@@ -29,12 +33,15 @@ def scan(source: Any, modality: Modality, size: int = SCAN) -> Iterator[tuple[li
 
     Raises:
         UnreadableVectorsError: if the source has no ``scan``, or its store does not give vectors.
+        SourceUnavailableError: if its store cannot be reached or does not answer in time.
         SourceError: if it gives ids and vectors that do not fit, or a vector that is null or not finite.
     """
     read = getattr(source, "scan", None)
     if read is None:
         raise _unreadable(source, modality)
-    for ids, vectors in read(size):
+    batches = iter(_told(lambda: read(size), source, modality))
+    while (batch := _told(lambda: next(batches, None), source, modality)) is not None:
+        ids, vectors = batch
         yield list(ids), _checked(ids, vectors, source, modality)
 
 
@@ -48,7 +55,17 @@ def vectors_of(source: Any, ids: Sequence[str], modality: Modality) -> Vector:
     read = getattr(source, "vectors_of", None)
     if read is None:
         raise _unreadable(source, modality)
-    return _checked(ids, read(ids), source, modality)
+    return _checked(ids, _told(lambda: read(ids), source, modality), source, modality)
+
+
+def _told(read: Callable[[], T], source: Any, modality: Modality) -> T:
+    """Read, and say of a server that is down or slow which one it is."""
+    try:
+        return read()
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        raise unavailable(source, modality, error, 1, FailurePolicy()) from error
 
 
 def _checked(ids: Sequence[str], vectors: Any, source: Any, modality: Modality) -> Vector:

@@ -80,12 +80,12 @@ class Bench:
             found = await getattr(retriever, names[1])(question)
         return [hit.node if self.framework == "llama_index" else hit for hit in found]
 
-    async def calibrate(self, mode: str, retriever: Any) -> None:
+    async def calibrate(self, mode: str, retriever: Any, method: str = "standardized") -> None:
         """Calibrate."""
         if mode == "sync":
-            await asyncio.to_thread(retriever.calibrate, list(QUESTIONS))
+            await asyncio.to_thread(retriever.calibrate, list(QUESTIONS), method=method)
         else:
-            await retriever.acalibrate(list(QUESTIONS), method="standardized")
+            await retriever.acalibrate(list(QUESTIONS), method=method)
 
 
 @pytest.fixture(params=FRAMEWORKS)
@@ -146,15 +146,16 @@ async def test_a_server_that_is_down(bench: Bench, place: Place, loopback: Loopb
     assert "QdrantVectorStore of modality 'image' cannot be searched" in missing(hits)[0]["image"]
 
 
+@pytest.mark.parametrize("method", ["standardized", "chance"])
 @pytest.mark.parametrize("mode", MODES)
 async def test_calibrating_with_a_server_down_raises_and_changes_nothing(
-    bench: Bench, place: Place, loopback: Loopback, mode: str
+    bench: Bench, place: Place, loopback: Loopback, mode: str, method: str
 ) -> None:
     retriever = bench.retriever({**bench.texts(), "image_store": qdrant(bench, place, loopback.port)}, SKIP)
     loopback.stop()
     in_use = retriever.calibration
     with pytest.raises(SourceUnavailableError, match="QdrantVectorStore of modality 'image' cannot be searched"):
-        await bench.calibrate(mode, retriever, method="standardized")
+        await bench.calibrate(mode, retriever, method)
     assert retriever.calibration is in_use
 
 
@@ -276,7 +277,7 @@ async def test_a_chroma_server_that_dies_between_the_modalities(bench: Bench, pl
     with ExitStack() as server:
         stores, (texts, images) = chroma_stores(bench, place, server.enter_context(chroma.serve_chroma()))
         retriever = bench.retriever(stores, FailurePolicy(attempts=2, backoff=0, on_failure="skip"))
-        await bench.calibrate(mode, retriever, method="standardized")
+        await bench.calibrate(mode, retriever)
         both = await bench.ask(mode, retriever)
         assert [id_of(hit) for hit in both] == [i for i, _ in bench.corpus.ranking(0, K)]
         assert missing(both) == [None] * K
