@@ -6,6 +6,7 @@ import gzip
 import json
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -255,3 +256,35 @@ def _hashed(texts: list[str]) -> np.ndarray:
     from sklearn.feature_extraction.text import HashingVectorizer
 
     return HashingVectorizer(n_features=512, alternate_sign=False).transform(texts).toarray().astype(np.float32)
+
+
+class Letters:
+    """A fake encoder: counts letters. Equal texts have equal vectors."""
+
+    dimension = 26
+    fingerprint = "letters"
+
+    def encode_questions(self, questions: Sequence[str]) -> np.ndarray:
+        rows = np.array([[q.count(chr(97 + k)) + 0.01 for k in range(26)] for q in questions])
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_texts_will_do_where_there_is_an_encoder() -> None:
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 2, 200)
+    texts = ["".join(rng.choice(list(("abcd", "wxyz")[code]), 6)) for code in codes]
+    best = {"text": 2.0 - codes, "image": 1.0 + codes}
+    with pytest.raises(InvalidInputError, match=r"give retriever.embed_questions\(texts\)"):
+        LabeledPrior.fit(texts, names(codes))
+    with pytest.raises(InvalidInputError, match=r"give retriever.embed_questions\(texts\)"):
+        SelfTaughtPrior.fit(texts, best)
+    with pytest.raises(InvalidInputError, match=r"give best_scores\(retriever.joint_search, questions\)"):
+        SelfTaughtPrior.fit(texts, None, encoder=Letters())  # type: ignore[arg-type]
+    asked = [Question(text) for text in texts]
+    for taught, same in (
+        (LabeledPrior.fit(t, names(codes), modalities=("text", "image"), encoder=Letters()) for t in (texts, asked)),
+        (SelfTaughtPrior.fit(t, best, encoder=Letters()) for t in (texts, asked)),
+    ):
+        assert not taught.flat
+        np.testing.assert_array_equal(taught.weights, same.weights)
+        assert roc_auc_score(codes, taught.probabilities(asked)[:, 1]) > 0.95

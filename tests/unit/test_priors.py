@@ -14,12 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from commonscale import Background, Calibration, JointSearch, ModalityCalibration, ModalityStatistics, Question
+from commonscale import (
+    Background,
+    Calibration,
+    JointSearch,
+    ModalityCalibration,
+    ModalityStatistics,
+    Provenance,
+    Question,
+)
 from commonscale.core.errors import (
     EncoderMismatchError,
     FileFormatError,
     InvalidInputError,
     NotCalibratedError,
+    PriorWarning,
 )
 from commonscale.priors import FunctionPrior, LinearPrior, Prior, ZeroShotPrior, best_scores, load_prior, strength_of
 from commonscale.priors.odds import STEEPEST, calibration_of, centered, log_softmax, slope_of
@@ -393,7 +402,9 @@ def test_a_function_prior_wants_its_function_back(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"format": "other"}, 'lacks "format": "commonscale.prior"'),
-        ({"schema_version": 2}, "has schema version 2, this commonscale reads version 1"),
+        ({"schema_version": 3}, "has schema version 3, this commonscale reads versions 1 and 2"),
+        ({"schema_version": True}, "has schema version True"),
+        ({"method": 1}, "field 'method' is 1"),
         ({"kind": "oracle"}, "kind 'oracle' is not known"),
         ({"surprise": 1}, r"unknown fields \['surprise'\]"),
         ({"weights": [[1.0]]}, "need weights of shape"),
@@ -470,3 +481,120 @@ def test_best_scores_are_those_without_a_prior(search: JointSearch) -> None:
     assert np.isnan(best_scores(search, questions)["image"]).all()
     with pytest.raises(InvalidInputError, match="need unlabeled questions, got none"):
         best_scores(search, [])
+
+
+def test_best_scores_say_where_search_and_questions_come_from(search: JointSearch) -> None:
+    with pytest.raises(InvalidInputError, match=r"got 'who\?'; give retriever.embed_questions\(texts\)"):
+        best_scores(search, ["who?"])  # type: ignore[list-item]
+    with pytest.raises(InvalidInputError, match=r"give retriever\.joint_search"):
+        best_scores("retriever", asked("who?"))  # type: ignore[arg-type]
+
+
+def scale(method: str, *, std: float = 0.1, fingerprint: str | None = None, labels: str = "text image") -> Calibration:
+    entry = ModalityCalibration(ModalityStatistics(0.5, std, 50), Provenance(fingerprint), Background(0.1, std**2, 50))
+    return Calibration(dict.fromkeys(labels.split(), entry), method)
+
+
+LINEAR = LinearPrior(("text", "image"), np.eye(2, 6), np.zeros(2), strength=1.0, fingerprint="clip")
+REFUSED = [
+    ("prior.json", InvalidInputError, r"offsets\(questions\).*got 'prior.json'.*load_prior\(path\)"),
+    (FunctionPrior, InvalidInputError, "got <class"),
+    (Told([[0, 0]], ("text", "picture"), strength=1), InvalidInputError, r"\['text', 'picture'\].*\['image', 'text'\]"),
+    (Told([[0, 0]]), NotCalibratedError, r"prior.scaled_to\(retriever.calibration\)"),
+    (LINEAR, EncoderMismatchError, "encoder 'clip', not of 'siglip'"),
+]
+
+
+@pytest.mark.parametrize(("prior", "error", "message"), REFUSED)
+def test_a_prior_that_does_not_fit_is_refused_when_it_is_assigned(
+    search: JointSearch, prior: Any, error: type[Exception], message: str
+) -> None:
+    search.provenance["text"] = Provenance("siglip")
+    search.prior = kept = FunctionPrior(lambda _: 0.5, strength=1.0)
+    with pytest.raises(error, match=message):
+        search.prior = prior
+    assert search.prior is kept
+    with pytest.raises(error, match=message):
+        JointSearch(search.sources, search.calibration, provenance=search.provenance, prior=prior)
+
+
+def test_a_prior_fits_where_encoders_are_not_known_or_differ_and_in_some_of_the_modalities(search: JointSearch) -> None:
+    search.prior = LINEAR
+    assert search.only("text").prior is LINEAR
+    search.provenance = {"text": Provenance("clip"), "image": Provenance("siglip")}
+    search.prior = None
+    search.prior = LINEAR
+    own = LinearPrior(("text", "image"), np.eye(2, 26), np.zeros(2), strength=1.0, encoder=Letters())
+    search.provenance = {"text": Provenance("clip")}
+    search.prior = own
+    assert search.prior is own
+    alone = JointSearch({"text": search.sources["text"]}, search.calibration, prior=LINEAR)
+    assert alone.prior is LINEAR  # the calibration knows both
+
+
+def test_a_prior_is_scaled_only_to_a_scale_of_its_own_modalities_and_encoder() -> None:
+    for given_ in (None, "calibration.json"):
+        with pytest.raises(InvalidInputError, match=rf"got {given_!r}; give retriever.calibration"):
+            LINEAR.scaled_to(given_)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match=r"\['text', 'image'\] apart, but those in use are \['table', 'text'\]"):
+        LINEAR.scaled_to(scale("chance", labels="text table"))
+    with pytest.raises(InvalidInputError, match=r"those in use are \['table', 'text'\]"):
+        LINEAR.scaled_to({"text": np.arange(3.0), "table": np.zeros(3)})
+    with pytest.raises(EncoderMismatchError, match="'clip', not of 'siglip'"):
+        LINEAR.scaled_to(scale("chance", fingerprint="siglip"))
+    assert LINEAR.scaled_to(scale("chance", fingerprint="clip")).method == "chance"
+    assert LINEAR.scaled_to(scale("chance")).scaled(1.0).method is None
+    assert LINEAR.scaled_to({"text": np.arange(3.0), "image": np.zeros(3)}).method is None
+
+
+def test_a_scale_of_another_method_or_width_is_warned_of(search: JointSearch) -> None:
+    prior = LINEAR.scaled_to(scale("chance"))
+    search.prior = LINEAR
+    search.calibration = scale("chance")
+    search.prior = prior
+    search.calibration = scale("chance", std=0.15)
+    search.calibration = None
+    with pytest.warns(PriorWarning, match=r"method 'chance' \(strength .*by method 'standardized' \(strength"):
+        search.calibration = scale("standardized")
+    with pytest.warns(PriorWarning, match=r"assign prior.scaled_to\(calibration\)"):
+        search.prior = prior
+    search.prior = None
+    wider = scale("chance")
+    entry = ModalityCalibration(ModalityStatistics(0.5, 0.5, 50), background=Background(0.1, 0.01, 50))
+    wider = Calibration(dict.fromkeys(wider.modalities, entry), "chance")
+    search.calibration = wider
+    with pytest.warns(PriorWarning, match="by method 'chance'"):
+        search.prior = prior
+    search.prior = prior.scaled_to(wider)
+
+
+def test_the_method_that_a_prior_was_scaled_to_is_kept_in_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "prior.json"
+    LINEAR.scaled_to(scale("chance")).save(path)
+    assert load_prior(path).method == "chance"
+    old = json.loads(path.read_text("utf-8")) | {"schema_version": 1}
+    del old["method"]
+    path.write_text(json.dumps(old), encoding="utf-8")
+    again = load_prior(path)
+    assert again.method is None
+    assert again.strength == old["strength"]
+
+
+def test_strings_are_refused_with_what_embeds_them_and_taken_where_there_is_an_encoder() -> None:
+    prior = Told([[0.0, 0.0]], strength=1.0)
+    told = r"got 'who\?'; give retriever.embed_questions\(texts\), or Question\(text, vector\)"
+    words: Any = ["who?"]
+    for use in (prior.offsets, prior.probabilities, lambda given_: prior.calibrated(given_, ["text"])):
+        with pytest.raises(InvalidInputError, match=told):
+            use(words)
+    with pytest.raises(InvalidInputError, match=told):
+        prior.offsets("who?")  # type: ignore[arg-type]
+    prompts = {"text": ["aa"], "image": ["zz"]}
+    for own in (True, False):
+        embedded = [Question(text, row) for text, row in zip("abyz", Letters().encode_questions("abyz"), strict=True)]
+        taught = ZeroShotPrior.fit(list("abyz"), Letters(), prompts, own_vectors=own)
+        from_questions = ZeroShotPrior.fit(embedded, Letters(), prompts, own_vectors=own)
+        np.testing.assert_allclose(taught.weights, from_questions.weights)
+        np.testing.assert_allclose(taught.intercept, from_questions.intercept)
+    with pytest.raises(InvalidInputError, match="got 'abyz'"):
+        ZeroShotPrior.fit("abyz", Letters(), prompts)

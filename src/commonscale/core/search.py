@@ -23,6 +23,7 @@ from commonscale.core.keys import Stratum, keyed
 from commonscale.core.merging import rank_all
 from commonscale.core.methods import DEFAULT
 from commonscale.core.own_documents import IDENTICAL
+from commonscale.core.prior_checks import check_prior, warn_of_other_scale
 from commonscale.core.ranking import Quotas
 from commonscale.core.threads import off_thread
 from commonscale.core.types import Candidates, Modality, Prior, Question, Ranking, Source
@@ -49,7 +50,6 @@ class JointSearch:
         sources: one source per modality; the order breaks ties.
         provenance: where each modality's cosines come from, as far as it is known.
         failures: what to do about sources that fail.
-        prior: what is known of the modality that a question wants, from its wording; None for nothing.
         stratum: which stratum questions belong to that do not say so themselves.
         observer: called after every search on the common scale with the questions and what was found for them, by
             modality and before merging (see ``DriftMonitor``); None for nobody.
@@ -81,8 +81,11 @@ class JointSearch:
                 calibration's strata they belong to.
 
         Raises:
-            InvalidInputError: if there is no source, or ``failures`` is no policy.
+            InvalidInputError: if there is no source, ``failures`` is no policy, or the prior is none or of other
+                modalities.
             CalibrationMismatchError: if the calibration belongs to another encoder, dimension or score kind.
+            NotCalibratedError: if the prior was not fitted to a scale.
+            EncoderMismatchError: if the prior takes the embeddings of another encoder.
         """
         if not isinstance(sources, Mapping):
             raise InvalidInputError(f"sources must be a mapping from modality to source, got {type(sources).__name__}")
@@ -92,11 +95,11 @@ class JointSearch:
         self.provenance = dict(provenance or {})
         self.failures = check_policy(failures)
         self._first_use = check if isinstance(check, FirstUse) else FirstUse(enabled=check)
-        self.prior = prior
         self.stratum = stratum
         self.observer: Observer | None = None
-        self._calibration: Calibration | None = None
-        self.calibration = calibration
+        self._calibration = self._checked(calibration)
+        self._prior: Prior | None = None
+        self._take(prior)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -105,25 +108,50 @@ class JointSearch:
 
     @calibration.setter
     def calibration(self, calibration: Calibration | None) -> None:
+        self._calibration = self._checked(calibration)
+        warn_of_other_scale(self._prior, calibration)
+
+    def _checked(self, calibration: Calibration | None) -> Calibration | None:
         if calibration is not None:
             for modality in self.sources:
                 calibration.check(modality, self.provenance.get(modality, Provenance()))
-        self._calibration = calibration
+        return calibration
+
+    @property
+    def prior(self) -> Prior | None:
+        """What is known of the modality that a question wants, from its wording; None for nothing.
+
+        One that does not fit is refused when it is assigned, and one that was scaled to another calibration than that
+        in use gets a ``PriorWarning``, then or when another calibration is assigned.
+        """
+        return self._prior
+
+    @prior.setter
+    def prior(self, prior: Prior | None) -> None:
+        self._take(prior)
+        warn_of_other_scale(prior, self._calibration)
+
+    def _take(self, prior: Prior | None) -> None:
+        calibrated = () if self._calibration is None else self._calibration.modalities
+        check_prior(prior, {*self.sources, *calibrated}, self.provenance)
+        self._prior = prior
 
     def only(self, *modalities: Modality) -> JointSearch:
         """Give a search of some modalities, with the calibration and the failure policy that are in use now.
 
         It shares what is remembered of checks, so no source is checked again.
         """
-        return JointSearch(
+        some = JointSearch(
             {modality: self.sources[modality] for modality in modalities},
             self._calibration,
             provenance={m: known for m, known in self.provenance.items() if m in modalities},
             failures=self.failures,
             check=self._first_use,
-            prior=self.prior,
             stratum=self.stratum,
         )
+        # It is that of all modalities, and was checked with them.
+        some._prior = self._prior
+        return some
 
     def calibrate(
         self,

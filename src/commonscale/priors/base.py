@@ -6,14 +6,17 @@ import asyncio
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from commonscale.core.calibration import Calibration
-from commonscale.core.errors import InvalidInputError, NotCalibratedError
+from commonscale.core.errors import InvalidInputError, NotCalibratedError, PriorWarning
+from commonscale.core.prior_checks import common_fingerprint
 from commonscale.core.types import Floats, Modality, Question
+from commonscale.core.warn import warn
+from commonscale.priors.checks import check_questions, check_scale_given, check_strength
 from commonscale.priors.odds import centered, log_softmax, slope_of
 from commonscale.priors.strength import strength_of
 
@@ -41,6 +44,7 @@ class Prior(ABC):
         strength: units of score for each nat of evidence; None until it is fitted to a scale.
         limit: most nats between two modalities; what is surer is cut there.
         slope: what the evidence is multiplied with, 1 unless ``calibrated`` found another.
+        method: that of the calibration that it was scaled to; None if it is not known.
     """
 
     kind: ClassVar[str]
@@ -70,6 +74,10 @@ class Prior(ABC):
         self.strength = strength
         self.limit = float(limit)
         self.slope = 1.0
+        self.method: str | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self.modalities)}, strength={self.strength}, limit={self.limit})"
 
     @abstractmethod
     def evidence(self, questions: Sequence[Question]) -> Floats:
@@ -128,6 +136,7 @@ class Prior(ABC):
         values = np.array([given.get(modality, np.nan) for modality in self.modalities], dtype=np.float64)
         if not (np.isfinite(values) & (values > 0)).all():
             raise InvalidInputError(f"rates must be numbers above 0 for each of {self.modalities}, got {rates!r}")
+        check_questions(questions)
         found = self._checked(self.evidence(questions), questions)
         return np.exp(log_softmax(found + np.log(values)))
 
@@ -136,6 +145,7 @@ class Prior(ABC):
         check_strength(strength)
         made = copy.copy(self)
         made.strength = strength
+        made.method = None
         return made
 
     def scaled_to(self: P, best: Mapping[Modality, Floats] | Calibration) -> P:
@@ -146,9 +156,57 @@ class Prior(ABC):
                 ``best_scores``).
 
         Raises:
-            InvalidInputError: if there are fewer than two modalities or two questions.
+            InvalidInputError: if it is neither, it lacks a modality of this prior, or there are fewer than two
+                modalities or two questions.
+            EncoderMismatchError: if the calibration is known to be of another encoder than this prior.
         """
-        return self.scaled(strength_of(best))
+        check_scale_given(best)
+        if not isinstance(best, Calibration):
+            self._check_fit(best, None)
+            return self.scaled(strength_of(best))
+        entries = best.modalities
+        self._check_fit(entries, common_fingerprint(entry.provenance for entry in entries.values()))
+        made = self.scaled(strength_of(best))
+        made.method = best.method
+        return made
+
+    def check_use(self, modalities: Collection[Modality], fingerprint: str | None = None) -> None:
+        """Refuse a search that it does not fit. Searches and retrievers call it when the prior is assigned.
+
+        Args:
+            modalities: those that are searched or calibrated.
+            fingerprint: of the encoder of all questions' vectors; None if not known.
+
+        Raises:
+            NotCalibratedError: if the prior was not fitted to a scale.
+            InvalidInputError: if the prior tells modalities apart that are none of them.
+            EncoderMismatchError: if it is known to take the embeddings of another encoder.
+        """
+        self._known_strength()
+        self._check_fit(modalities, fingerprint)
+
+    def check_scale(self, calibration: Calibration) -> None:
+        """Compare a calibration with the one that the prior was scaled to.
+
+        Where that is not known (``scaled``, best scores), nothing is said.
+
+        Args:
+            calibration: that in use.
+
+        Warns:
+            PriorWarning: if the method is another, or a nat is worth less than half of the prior's strength on this
+                scale, or more than twice as much.
+        """
+        if self.method is None or self.strength is None or len(calibration.modalities) < 2:
+            return
+        needed = strength_of(calibration)
+        if self.method != calibration.method or not needed <= 2 * self.strength <= 4 * needed:
+            warn(
+                f"this {type(self).__name__} was scaled to a calibration by method {self.method!r} (strength "
+                f"{self.strength:.2g}), and that in use is by method {calibration.method!r} (strength {needed:.2g}); "
+                f"assign prior.scaled_to(calibration) with the calibration in use, such as retriever.calibration",
+                PriorWarning,
+            )
 
     def calibrated(self: P, questions: Sequence[Question], labels: Sequence[Modality]) -> P:
         """Give a copy whose evidence is as sure as labeled questions bear out: one factor, from 0 (see ``slope_of``).
@@ -160,6 +218,7 @@ class Prior(ABC):
         Raises:
             InvalidInputError: if there are none, lengths differ, or a label is not known.
         """
+        check_questions(questions)
         codes = codes_of(labels, self.modalities)
         if not len(codes) or len(codes) != len(questions):
             raise InvalidInputError(
@@ -173,9 +232,17 @@ class Prior(ABC):
         if self.strength is None:
             raise NotCalibratedError(
                 f"this {type(self).__name__} was not fitted to a scale, so it does not know what log-odds are worth in "
-                f"scores; call prior.scaled_to(calibration) with the calibration in use, or prior.scaled(strength)"
+                f"scores; call prior.scaled_to(calibration) with the calibration in use, that is "
+                f"prior.scaled_to(retriever.calibration), or prior.scaled(strength)"
             )
         return self.strength
+
+    def _check_fit(self, known: Collection[Modality], fingerprint: str | None) -> None:  # noqa: ARG002 (for others)
+        if not set(self.modalities) <= set(known):
+            raise InvalidInputError(
+                f"this {type(self).__name__} tells modalities {list(self.modalities)} apart, but those in use are "
+                f"{sorted(known)}; make it with the same labels (modalities=..., or the labels of its questions)"
+            )
 
     def _checked(self, found: Floats, questions: Sequence[Question]) -> Floats:
         """Refuse evidence of a wrong shape or with NaN; cut it at the limit and centre it."""
@@ -212,16 +279,7 @@ def codes_of(labels: Sequence[Modality], modalities: Sequence[Modality]) -> np.n
     return np.array([places[label] for label in labels], dtype=np.int64)
 
 
-def check_strength(strength: float) -> None:
-    """Refuse a strength that is no finite number of at least 0.
-
-    Raises:
-        InvalidInputError: if it is not.
-    """
-    if not (math.isfinite(strength) and strength >= 0):
-        raise InvalidInputError(f"strength must be a finite number of at least 0, got {strength!r}")
-
-
 def _worded(questions: Sequence[Question]) -> tuple[list[int], list[Question]]:
+    check_questions(questions)
     places = [place for place, question in enumerate(questions) if getattr(question, "kind", "text") != "image"]
     return places, [questions[place] for place in places]

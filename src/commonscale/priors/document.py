@@ -1,7 +1,9 @@
 """The format of a prior's file.
 
-    {"format": "commonscale.prior", "schema_version": 1, "kind": "labeled", "modalities": ["text", "image"],
-     "strength": 0.12, "limit": 6.0, "slope": 1.0, ...fields of its kind}
+    {"format": "commonscale.prior", "schema_version": 2, "kind": "labeled", "modalities": ["text", "image"],
+     "strength": 0.12, "method": "chance", "limit": 6.0, "slope": 1.0, ...fields of its kind}
+
+``method`` is that of the calibration that the strength was fitted to, or null; version 1 lacks it and is still read.
 
 The kinds and their fields are those of the classes' ``save``. Unknown fields are refused, not skipped: a field of a
 later version may change what the numbers mean.
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from commonscale.priors.base import Prior
 
 FORMAT = "commonscale.prior"
-SCHEMA_VERSION = 1
-SHARED = {"format", "schema_version", "kind", "modalities", "strength", "limit", "slope"}
+SCHEMA_VERSION = 2
+SHARED = {"format", "schema_version", "kind", "modalities", "strength", "method", "limit", "slope"}
 
 
 def head(prior: Prior) -> dict[str, Any]:
@@ -34,6 +36,7 @@ def head(prior: Prior) -> dict[str, Any]:
         "kind": prior.kind,
         "modalities": list(prior.modalities),
         "strength": prior.strength,
+        "method": prior.method,
         "limit": prior.limit,
         "slope": prior.slope,
     }
@@ -62,11 +65,13 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise FileFormatError(f'{name}: not the file of a prior: it lacks "format": "{FORMAT}"')
     version = document.get("schema_version")
-    if version != SCHEMA_VERSION or isinstance(version, bool):
+    if version not in (1, SCHEMA_VERSION) or isinstance(version, bool):
         raise FileFormatError(
-            f"{name}: has schema version {version!r}, this commonscale reads version {SCHEMA_VERSION}; "
+            f"{name}: has schema version {version!r}, this commonscale reads versions 1 and {SCHEMA_VERSION}; "
             f"upgrade commonscale or make the prior again"
         )
+    if version == 1:
+        return {"method": None, **document}
     return document
 
 

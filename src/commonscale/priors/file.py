@@ -78,6 +78,7 @@ def load_prior(
         slope = float(field(document, "slope", float))
         if not (np.isfinite(slope) and slope >= 0):
             raise ValueError(f"field 'slope' is {slope!r}")
+        prior.method = field(document, "method", str, type(None))
     except (KeyError, TypeError, ValueError, OverflowError, CommonscaleError) as error:
         reason = f"field {error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise FileFormatError(f"{name}: damaged prior: {reason}; make it again") from error

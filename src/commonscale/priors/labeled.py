@@ -10,6 +10,7 @@ import numpy as np
 from commonscale.core.errors import FewQuestionsWarning, InvalidInputError
 from commonscale.core.types import Modality, Question
 from commonscale.core.warn import warn
+from commonscale.priors.asked import as_questions
 from commonscale.priors.base import LIMIT, codes_of
 from commonscale.priors.fitting import fit_regression
 from commonscale.priors.linear import LinearPrior
@@ -36,7 +37,7 @@ class LabeledPrior(LinearPrior):
     @classmethod
     def fit(
         cls,
-        questions: Sequence[Question],
+        questions: Sequence[Question | str],
         labels: Sequence[Modality],
         *,
         modalities: Sequence[Modality] | None = None,
@@ -52,7 +53,8 @@ class LabeledPrior(LinearPrior):
         questions. The base rate of the labels is taken off, so that they need not come in the shares that users ask.
 
         Args:
-            questions: labeled questions, none of them a picture; 50 are useful, 500 nearly as good as it gets.
+            questions: labeled questions, none of them a picture (``retriever.embed_questions(texts)``); their texts
+                will do where there is an ``encoder``. 50 are useful, 500 nearly as good as it gets.
             labels: the modality that each wants.
             modalities: the labels in order; by default those that occur, in the order of their first.
             encoder: embeds the questions' texts; by default the vectors they are searched with are taken.
@@ -68,13 +70,14 @@ class LabeledPrior(LinearPrior):
             InvalidInputError: if labels do not fit the questions, or name fewer than two modalities.
             MissingExtraError: if scikit-learn is not installed.
         """
+        asked = as_questions(questions, encoder)
         known = tuple(dict.fromkeys(labels)) if modalities is None else tuple(modalities)
         codes = codes_of(labels, known)
-        if len(codes) != len(questions):
-            raise InvalidInputError(f"{len(questions)} questions come with {len(codes)} labels; give one for each")
+        if len(codes) != len(asked):
+            raise InvalidInputError(f"{len(asked)} questions come with {len(codes)} labels; give one for each")
         if len(np.unique(codes)) < 2:
             raise InvalidInputError(
-                f"labels must name at least two modalities, got {sorted(set(labels))} for {len(questions)} questions; "
+                f"labels must name at least two modalities, got {sorted(set(labels))} for {len(asked)} questions; "
                 f"label questions of each kind"
             )
         if len(codes) < FEWEST:
@@ -82,8 +85,8 @@ class LabeledPrior(LinearPrior):
                 f"a prior from {len(codes)} labeled questions is a guess; label at least {FEWEST}", FewQuestionsWarning
             )
         made_by = fingerprint_of(encoder, fingerprint)
-        seen = all_worded(questions) if words is None else words
-        fit = fit_regression(features_of(questions, encoder, words=seen), codes, len(known))
+        seen = all_worded(asked) if words is None else words
+        fit = fit_regression(features_of(asked, encoder, words=seen), codes, len(known))
         return cls(
             known,
             fit.weights,

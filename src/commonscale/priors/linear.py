@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -114,6 +114,10 @@ class LinearPrior(Prior):
         """
         if self.encoder is None:
             check_fingerprint(self.encoder_fingerprint, fingerprint)
+
+    def _check_fit(self, known: Collection[Modality], fingerprint: str | None) -> None:
+        super()._check_fit(known, fingerprint)
+        self.check(fingerprint)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON, whole or not at all; ``load_prior`` reads it. The encoder is named, not kept."""

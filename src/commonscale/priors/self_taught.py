@@ -10,7 +10,9 @@ import numpy as np
 from commonscale.core.errors import FewQuestionsWarning, InvalidInputError
 from commonscale.core.types import Floats, Modality, Question
 from commonscale.core.warn import warn
+from commonscale.priors.asked import as_questions
 from commonscale.priors.base import LIMIT
+from commonscale.priors.checks import check_best_scores
 from commonscale.priors.fitting import Fit, fit_regression, groups_of
 from commonscale.priors.linear import LinearPrior
 from commonscale.priors.odds import centered
@@ -62,7 +64,7 @@ class SelfTaughtPrior(LinearPrior):
     @classmethod
     def fit(
         cls,
-        questions: Sequence[Question],
+        questions: Sequence[Question | str],
         best: Mapping[Modality, Floats],
         *,
         encoder: Encoder | None = None,
@@ -73,7 +75,8 @@ class SelfTaughtPrior(LinearPrior):
         """Fit it, with the strength that suits the scores.
 
         Args:
-            questions: unlabeled questions, none of them a picture; at least 100 different ones, better 500.
+            questions: unlabeled questions, none of them a picture (``retriever.embed_questions(texts)``); their texts
+                will do where there is an ``encoder``. At least 100 different ones, better 500.
             best: the best score of each in each modality, without a prior (see ``best_scores``); NaN where nothing
                 was found.
             encoder: embeds the questions' texts; by default the vectors they are searched with are taken.
@@ -91,17 +94,17 @@ class SelfTaughtPrior(LinearPrior):
         Warns:
             FewQuestionsWarning: if there are too few different questions to learn from; the prior is then flat.
         """
+        asked = as_questions(questions, encoder)
+        check_best_scores(best)
         modalities = tuple(best)
         strength = strength_of(best)
         scores = np.column_stack([np.asarray(best[modality], dtype=np.float64) for modality in modalities])
-        if len(scores) != len(questions):
-            raise InvalidInputError(
-                f"{len(questions)} questions come with {len(scores)} best scores; give one for each"
-            )
+        if len(scores) != len(asked):
+            raise InvalidInputError(f"{len(asked)} questions come with {len(scores)} best scores; give one for each")
         made_by = fingerprint_of(encoder, fingerprint)
         contested = np.flatnonzero(np.isfinite(scores).sum(axis=1) > 1)
-        seen = all_worded(questions) if words is None else words
-        vectors = features_of([questions[int(place)] for place in contested], encoder, words=seen)
+        seen = all_worded(asked) if words is None else words
+        vectors = features_of([asked[int(place)] for place in contested], encoder, words=seen)
         weights, intercept, facts = _learn(vectors, scores[contested], strength, limit)
         return cls(
             modalities,

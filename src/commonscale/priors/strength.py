@@ -11,6 +11,7 @@ import numpy as np
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Floats, Modality, Question
+from commonscale.priors.checks import check_questions
 
 if TYPE_CHECKING:
     from commonscale.core.search import JointSearch
@@ -79,18 +80,23 @@ def best_scores(search: JointSearch, questions: Sequence[Question]) -> dict[Moda
     """Search the best hit of every question in every modality and give its score, without any prior.
 
     Args:
-        search: a calibrated search; a prior that it uses is left out.
-        questions: embedded, unlabeled.
+        search: a calibrated search, such as ``retriever.joint_search``; a prior that it uses is left out.
+        questions: embedded (``retriever.embed_questions(texts)``), unlabeled.
 
     Returns:
         By modality, one score per question (n,), NaN where nothing was found.
 
     Raises:
-        InvalidInputError: if there are no questions.
+        InvalidInputError: if there are no questions, or it is no search.
         NotCalibratedError: if the search is not calibrated.
     """
     if not questions:
         raise InvalidInputError("best scores need unlabeled questions, got none")
+    check_questions(questions)
+    if not callable(getattr(search, "search_batch", None)):
+        raise InvalidInputError(
+            f"best scores need a commonscale.JointSearch, got {search!r}; give retriever.joint_search"
+        )
     modalities = list(search.sources)
     found = {modality: np.full(len(questions), np.nan) for modality in modalities}
     rankings = search.search_batch(questions, len(modalities), minimum=dict.fromkeys(modalities, 1))

@@ -10,6 +10,7 @@ import numpy as np
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import IMAGE, TEXT, Modality, Question
+from commonscale.priors.asked import as_questions
 from commonscale.priors.base import LIMIT
 from commonscale.priors.linear import LinearPrior
 from commonscale.priors.vectors import fingerprint_of, vectors_of
@@ -60,7 +61,7 @@ class ZeroShotPrior(LinearPrior):
     @classmethod
     def fit(
         cls,
-        questions: Sequence[Question],
+        questions: Sequence[Question | str],
         encoder: Encoder,
         prompts: Mapping[Modality, Sequence[str]] = PROMPTS,
         *,
@@ -72,7 +73,8 @@ class ZeroShotPrior(LinearPrior):
         """Embed the prompts and place them among unlabeled questions.
 
         Args:
-            questions: unlabeled questions as users ask them, at least two different ones, none of them a picture.
+            questions: unlabeled questions as users ask them, at least two different ones, none of them a picture;
+                strings are embedded.
             encoder: embeds the prompts.
             prompts: example questions by modality.
             own_vectors: whether the questions' own vectors are those of this encoder, and are to be taken; False
@@ -99,7 +101,8 @@ class ZeroShotPrior(LinearPrior):
                 f"zero-shot evidence is scaled over unlabeled questions; give at least 2, got {len(questions)}"
             )
         made_by = fingerprint_of(encoder, None)
-        vectors = vectors_of(questions, None if own_vectors else encoder)
+        asked = as_questions(questions, encoder, embedded=own_vectors)
+        vectors = vectors_of(asked, None if own_vectors else encoder)
         weights = np.stack(
             [encoder.encode_questions(list(asked)).astype(np.float64).mean(axis=0) for asked in prompts.values()]
         )
