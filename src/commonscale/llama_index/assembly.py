@@ -16,6 +16,7 @@ from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.keys import Stratum
+from commonscale.core.prior_checks import warn_of_other_scale
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality, Prior
 from commonscale.core.unbounded import is_by_text
@@ -141,6 +142,7 @@ def assemble(
         prior=prior,
         stratum=stratum,
     )
+    warn_of_other_scale(prior, calibration)
     return sources, search, embedder
 
 

@@ -16,6 +16,7 @@ from commonscale.core.failures import FailurePolicy, check_policy
 from commonscale.core.keys import Stratum, with_strata
 from commonscale.core.methods import DEFAULT
 from commonscale.core.own_documents import IDENTICAL
+from commonscale.core.search import JointSearch
 from commonscale.core.types import Prior, Question
 from commonscale.core.unbounded import is_by_text
 from commonscale.llama_index.arguments import check_calibration
@@ -51,7 +52,10 @@ class CalibratedRetriever(VerifiedRetriever):
 
     @property
     def prior(self) -> Prior | None:
-        """What is known of the modality a question wants; assigning another takes effect with the next question."""
+        """What is known of the modality a question wants; assigning another takes effect with the next question.
+
+        One that does not fit the calibration, the modalities or the model is refused; see ``JointSearch.prior``.
+        """
         return self._search.prior
 
     @prior.setter
@@ -66,6 +70,37 @@ class CalibratedRetriever(VerifiedRetriever):
     @stratum.setter
     def stratum(self, stratum: Stratum) -> None:
         self._search.stratum = stratum
+
+    @property
+    def joint_search(self) -> JointSearch:
+        """The search of all stores on the calibration, prior and stratum in use now, for what takes one.
+
+        ``commonscale.priors.best_scores`` takes it, and ``commonscale.diagnostics`` and ``DriftMonitor`` what is in it.
+        It is a copy: what is assigned to it does not reach the retriever, nor what the retriever is assigned later
+        the copy, and questions asked through it are not watched for drift.
+        """
+        return self._search.only(*self._search.sources)
+
+    def embed_questions(self, questions: Sequence[QueryType], *, show_progress: bool = False) -> list[Question]:
+        """Embed questions as they are searched with: once per model, for all modalities.
+
+        ``commonscale.priors``, ``DriftMonitor``, ``commonscale.diagnostics`` and ``joint_search`` take such questions.
+
+        Args:
+            questions: the questions, or query bundles, in a list.
+            show_progress: show a progress bar.
+
+        Returns:
+            One ``commonscale.Question`` each, with unit vectors.
+
+        Raises:
+            InvalidInputError: if it is no list, or one of them cannot be embedded.
+        """
+        return self._embedder.embed(as_bundles(questions), show_progress=show_progress)
+
+    async def aembed_questions(self, questions: Sequence[QueryType], *, show_progress: bool = False) -> list[Question]:
+        """As ``embed_questions``, in a thread: most models that run here block the loop."""
+        return await asyncio.to_thread(self.embed_questions, questions, show_progress=show_progress)
 
     def calibrate(
         self,
@@ -100,7 +135,9 @@ class CalibratedRetriever(VerifiedRetriever):
             InvalidInputError: if there are no questions or no documents, or a model reads no images and there are some.
         """
         embedded = with_strata(self._asked(questions, images, show_progress), strata)
-        return self._search.calibrate(embedded, method=method, identical=identical, at_least=at_least)
+        calibration = self._search.calibrate(embedded, method=method, identical=identical, at_least=at_least)
+        self._calibrated()
+        return calibration
 
     async def acalibrate(
         self,
@@ -118,7 +155,9 @@ class CalibratedRetriever(VerifiedRetriever):
         Questions are embedded in a thread: most models that run here block the loop in their asynchronous methods.
         """
         embedded = with_strata(await asyncio.to_thread(self._asked, questions, images, show_progress), strata)
-        return await self._search.acalibrate(embedded, method=method, identical=identical, at_least=at_least)
+        calibration = await self._search.acalibrate(embedded, method=method, identical=identical, at_least=at_least)
+        self._calibrated()
+        return calibration
 
     def calibrate_images(
         self,
@@ -159,6 +198,9 @@ class CalibratedRetriever(VerifiedRetriever):
         return await self.acalibrate(
             show_progress=show_progress, images=_listed(images), method=method, identical=identical
         )
+
+    def _calibrated(self) -> None:
+        """Hear that ``calibrate`` has put a new scale to use, for those who follow another."""
 
     def _asked(
         self, questions: Sequence[QueryType], images: Sequence[QueryType | ImageInput], show_progress: bool
