@@ -21,6 +21,7 @@ written where nothing of version 2 is needed.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -33,6 +34,7 @@ from commonscale.core.background import Background
 from commonscale.core.calibration import Calibration, ModalityCalibration, Provenance
 from commonscale.core.correction import Correction, DocumentTable
 from commonscale.core.errors import CommonscaleError, FileFormatError
+from commonscale.core.file_kinds import LIVING, TABLES, kind_of
 from commonscale.core.statistics import ModalityStatistics
 from commonscale.core.types import Floats
 
@@ -131,6 +133,9 @@ def loads(data: bytes, name: str, read: Tables | None = None) -> Calibration:
     try:
         document = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
+        kind = kind_of(io.BytesIO(data))
+        if kind in (LIVING, TABLES):
+            raise FileFormatError(f"{name}: is no JSON file of a calibration, but {kind}") from None
         raise FileFormatError(
             f"{name}: not a calibration: the file is no valid JSON ({error}); it is damaged or "
             f"truncated; calibrate again or restore it from a backup"

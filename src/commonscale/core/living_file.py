@@ -19,6 +19,7 @@ import numpy as np
 
 from commonscale.core.calibration import Provenance
 from commonscale.core.errors import CommonscaleError, FileFormatError
+from commonscale.core.file_kinds import CALIBRATION, TABLES, kind_of
 from commonscale.core.files import atomic_path
 from commonscale.core.living_bank import LivingBank, Settings
 from commonscale.core.types import Question
@@ -62,6 +63,10 @@ def read(path: str | os.PathLike[str]) -> tuple[Settings, dict[str, Provenance],
     """
     name = os.fspath(path)
     try:
+        with Path(path).open("rb") as file:
+            kind = kind_of(file)
+        if kind in (CALIBRATION, TABLES):
+            raise FileFormatError(f"{name}: is no living calibration, but {kind}")
         # Opened here: NumPy leaves a file open that turns out to be damaged.
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             description = json.loads(arrays["description"].tobytes())
