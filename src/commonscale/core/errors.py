@@ -31,7 +31,7 @@
     ├── CacheWarning                            vectors could not be kept in a cache
     ├── MethodFallbackWarning                   calibrated with another method, since vectors cannot be read
     ├── PriorWarning                            questions that a prior could not judge are ranked without it
-    ├── StaleCalibrationWarning                 documents are found that the calibration does not know
+    ├── StaleCalibrationWarning                 documents that the calibration does not know, or will not
     ├── DriftWarning                            users ask other questions than those calibrated on
     └── MissingModalityWarning                  a modality whose store failed is missing from a ranking
 
@@ -189,7 +189,7 @@ class PriorWarning(CommonscaleWarning):
 
 
 class StaleCalibrationWarning(CommonscaleWarning):
-    """Documents were found that came after the calibration, which knows nothing of them."""
+    """A calibration is behind: documents came after it, or it is not, or no longer, kept up to date."""
 
 
 class DriftWarning(CommonscaleWarning):

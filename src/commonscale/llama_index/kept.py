@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +38,12 @@ class KeptRetriever(CalibratedRetriever):
     ) -> LivingCalibration:
         """Learn the common scale as ``calibrate`` does, and keep it what a fresh calibration would be.
 
+        That is one with the same means: those that centring subtracts stay until ``refit`` (see docs/living.md).
+
         From then on every document that is added to the stores, or deleted from them, updates the scale: through an
         index or the store, where the retriever and the index have it as ``LiveVectorStore``; through ``add_texts``,
         ``add_images`` and ``add_embedded``; and in a ``FaissIndex``. Assigning another calibration, or calling
-        ``calibrate``, ends it.
+        ``calibrate`` or ``calibrate_images``, ends it; the latter two say so.
 
         Args:
             questions: as for ``calibrate``.
@@ -58,7 +61,9 @@ class KeptRetriever(CalibratedRetriever):
             SourceError: if a store fails.
 
         Warns:
-            StaleCalibrationWarning: if only some stores tell of their changes.
+            StaleCalibrationWarning: if only some stores tell of their changes; if the retriever has a scale of pictures
+                and none are given, or the other way round: that scale stays, and is not kept up to date; or if the
+                questions have none of the keys of strata that the retriever has scales of.
         """
         asked = with_strata(self._asked(questions, images, show_progress), strata)
         return self.follow(self._living(asked, method, settings))
@@ -76,6 +81,32 @@ class KeptRetriever(CalibratedRetriever):
         """As ``keep_calibrated``, off the event loop."""
         asked = with_strata(await asyncio.to_thread(self._asked, questions, images, show_progress), strata)
         return self.follow(await off_thread(self._living, asked, method, settings))
+
+    def keep_loaded(self, path: str | os.PathLike[str]) -> LivingCalibration:
+        """Go on with a living calibration that was saved, and keep it up to date as ``keep_calibrated`` does.
+
+            retriever.keep_calibrated(questions).save("living.npz")
+            retriever.keep_loaded("living.npz")  # after a restart: nothing is embedded, searched or read
+
+        What has changed in the stores since it was saved is not known: call ``refit`` of what is returned if something
+        has.
+
+        Args:
+            path: the file that ``LivingCalibration.save`` wrote.
+
+        Returns:
+            The living calibration, equal to the saved one.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            FileFormatError: if it is damaged, something else, or from another version.
+            InvalidInputError: if it is of other modalities, or no store tells of its changes.
+            CalibrationMismatchError: if it is for other models.
+
+        Warns:
+            StaleCalibrationWarning: as for ``keep_calibrated``.
+        """
+        return self.follow(LivingCalibration.load(path, self._search.sources, failures=self._search.failures))
 
     def watch_drift(
         self,
@@ -128,8 +159,12 @@ class KeptRetriever(CalibratedRetriever):
         self._kept = kept = Kept(living, self._search, stores=False)
         return kept
 
+    def _calibrated(self) -> None:
+        if self._kept is not None:
+            self._kept.replaced()
+
     def follow(self, living: LivingCalibration) -> LivingCalibration:
-        """Follow a living calibration, such as one that was loaded; see ``keep_calibrated``.
+        """Follow a living calibration of this retriever's sources; see ``keep_calibrated`` and ``keep_loaded``.
 
         Args:
             living: the calibration.

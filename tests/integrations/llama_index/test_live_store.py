@@ -254,7 +254,8 @@ def test_another_calibration_ends_it() -> None:
     corpus = Corpus()
     store, retriever = single(corpus, SimpleVectorStore())
     retriever.keep_calibrated(list(QUESTIONS), method="standardized")
-    mine = retriever.calibrate(list(QUESTIONS[:35]), method="standardized")
+    with pytest.warns(StaleCalibrationWarning, match="no longer kept up to date"):
+        mine = retriever.calibrate(list(QUESTIONS[:35]), method="standardized")
     store.delete_nodes([corpus.nearest(0, 1, "text")[0]])
     assert retriever.calibration is mine
     assert store.changes.watchers == ()
