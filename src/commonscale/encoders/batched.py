@@ -169,6 +169,7 @@ class BatchedEncoder(ABC):
         items = listed_texts(given, method)
         work = Work(
             "text",
+            len(items),
             lambda rows: self._prepare_texts([items[row] for row in rows], role),
             lambda prepared: self._embed_texts(prepared, role),
             lambda row: repr(items[row])[:60],
@@ -213,6 +214,7 @@ class BatchedEncoder(ABC):
         ready: dict[int, Any] = {}
         work = Work(
             "image",
+            len(images),
             lambda rows: [ready[row] for row in rows],
             self._embed_images,
             lambda row: describe(images[row]),

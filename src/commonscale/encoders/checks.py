@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -68,11 +69,29 @@ def listed_images(images: Sequence[Any], method: str) -> list[Any]:
     """Return the members of a sequence of pictures; they are not looked at yet.
 
     Raises:
-        InvalidInputError: if a single picture is given.
+        InvalidInputError: if a single picture is given, or a folder of them.
     """
+    # Not Path.is_dir(): a base64 string is too long for a name, which that raises.
+    if isinstance(images, (str, os.PathLike)) and os.path.isdir(images):  # noqa: PTH112
+        raise InvalidInputError(
+            f"{method}() needs a list of pictures, got a folder: {describe(images)}. Give the files in it, such as "
+            f"sorted(Path({os.fspath(images)!r}).iterdir())."
+        )
     single = isinstance(images, (str, bytes, bytearray, memoryview)) or hasattr(images, "read")
     if single or not hasattr(images, "__iter__"):
         raise InvalidInputError(
             f"{method}() needs a list of pictures, got one: {describe(images)}. Put it into a list."
         )
     return list(images)
+
+
+def which(what: str, index: int, count: int, name: str) -> str:
+    """Name an item of a call for a message; one that is alone needs no number.
+
+    Args:
+        what: ``"text"`` or ``"image"``.
+        index: its place.
+        count: how many were given.
+        name: what it is, in a few words.
+    """
+    return f"{what.capitalize()} {name}" if count == 1 else f"{what.capitalize()} {index}, {name}"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from commonscale.core.errors import EncoderError, ImageError, InputRefusedError
 from commonscale.encoders.base import EncodedBatch, ItemFailure, Vectors
+from commonscale.encoders.checks import which
 from commonscale.encoders.vectors import ADVICE, unit_rows, usable_rows
 
 # Bad vectors and not one good one, after which a model counts as broken before it has gone through everything.
@@ -23,12 +24,14 @@ class Work:
 
     Attributes:
         what: ``"text"`` or ``"image"``.
+        count: how many items there are.
         prepare: from the indices of items to a prepared batch.
         embed: from a prepared batch to its raw features, shape (n, dimension).
         describe: from the index of an item to a short name of it.
     """
 
     what: str
+    count: int
     prepare: Callable[[list[int]], Any]
     embed: Callable[[Any], NDArray[Any]]
     describe: Callable[[int], str]
@@ -55,7 +58,8 @@ class Collector:
         if not self.strict:
             self._failures.append(ItemFailure(index, name, str(error), error))
         elif isinstance(error, (ImageError, EncoderError)):
-            raise type(error)(f"{self.work.what.capitalize()} {index}, {name}: {error}") from error
+            named = which(self.work.what, index, self.work.count, name)
+            raise type(error)(f"{named}: {error}") from error
         else:
             raise error
 

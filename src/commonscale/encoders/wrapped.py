@@ -15,7 +15,7 @@ from commonscale.core.errors import EncoderError, ImageError, InvalidInputError
 from commonscale.core.extras import require
 from commonscale.core.unreadable import embed_readable, reason_of
 from commonscale.encoders.base import EncodedBatch, ItemFailure, Vectors
-from commonscale.encoders.checks import check_text, listed_images, listed_texts
+from commonscale.encoders.checks import check_text, listed_images, listed_texts, which
 from commonscale.encoders.image_sources import describe, form_of, open_source
 from commonscale.encoders.images import ImageInput, ImageOptions, read_image
 from commonscale.encoders.undirected import NO_DIRECTION, Found
@@ -167,7 +167,8 @@ class WrappedEncoder(ABC):
             if strict and found.failures:
                 first = min(found.failures, key=lambda failure: failure.index)
                 kind = EncoderError if first.reason == NO_DIRECTION else ImageError
-                raise kind(f"Image {first.index}, {first.description}: {first.reason}") from first.error
+                named = which("image", first.index, len(images), first.description)
+                raise kind(f"{named}: {first.reason}") from first.error
         return self._batch(found)
 
     def _batch(self, found: Found) -> EncodedBatch:

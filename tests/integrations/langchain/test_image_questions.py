@@ -262,7 +262,7 @@ def test_image_embeddings_of_one_modality_are_not_enough_for_both(pictures: Pict
 
 
 def test_what_is_no_picture_is_refused(pictures: PictureWorld, asking: StandardizedMultiModalRetriever) -> None:
-    with pytest.raises(ImageError, match="no such file"):
+    with pytest.raises(ImageError, match=r"^Image '.*nowhere\.png': no such file"):
         asking.retrieve_image("nowhere.png")
     with pytest.raises(ImageError):
         asking.retrieve_image(b"no picture at all")
@@ -271,6 +271,9 @@ def test_what_is_no_picture_is_refused(pictures: PictureWorld, asking: Standardi
     for single in (pictures.stranger, b"x"):
         with pytest.raises(InvalidInputError, match="list"):
             asking.calibrate_images(single)  # type: ignore[arg-type]
+    folder = str(Path(str(pictures.stranger)).parent)
+    with pytest.raises(InvalidInputError, match=r"got a folder: .* sorted\(Path\(.*\.iterdir\(\)\)"):
+        asking.calibrate_images(folder)
     with pytest.raises(InvalidInputError, match="unlabeled questions, got none"):
         asking.calibrate_images([])
 

@@ -15,6 +15,7 @@ from commonscale.encoders.base import EncodedBatch, ItemFailure, Vectors
 from commonscale.encoders.cache.errors import TROUBLES
 from commonscale.encoders.cache.items import Item
 from commonscale.encoders.cache.store import VectorStore
+from commonscale.encoders.checks import which
 from commonscale.encoders.one_call import WholeCall
 
 Encode = Callable[[list[Any]], EncodedBatch]
@@ -111,7 +112,7 @@ class Run:
         name = self.describe(index)
         if self.strict:
             if isinstance(error, (ImageError, EncoderError)):
-                raise type(error)(f"{self.what.capitalize()} {index}, {name}: {reason or error}") from error
+                raise type(error)(f"{which(self.what, index, self.count, name)}: {reason or error}") from error
             raise error
         self._failures[index] = ItemFailure(index, name, reason or str(error), error)
 
