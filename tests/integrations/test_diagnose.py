@@ -263,7 +263,7 @@ def test_the_command_on_an_index(run, index, tmp_path):
     outcome = run("diagnose", index, "--questions", questions, "--out", tmp_path / "out")
     assert outcome.code == 0, outcome.err
     said = re.sub(r"\s+", " ", outcome.out)
-    assert "36 questions calibrate, 36 are asked" in said
+    assert "36 questions to calibrate with, each half of them asked under the scale of the other half" in said
     assert "cannot be told without labels" in said
     data = json.loads((tmp_path / "out" / "diagnosis.json").read_text("utf-8"))["diagnoses"]["index"]
     assert data["gains"] is None
@@ -280,7 +280,9 @@ def test_an_index_knows_the_questions_that_it_was_calibrated_with(run, index, tm
     for arguments in ((), ("--questions", questions)):
         outcome = run("diagnose", index, *arguments, "--out", tmp_path / "out")
         assert outcome.code == 0, outcome.err
-        assert "36 questions calibrate, 36 are asked" in " ".join(outcome.out.split())
+        assert "36 questions to calibrate with, each half of them asked under the scale of the other half" in " ".join(
+            outcome.out.split()
+        )
 
 
 def test_an_index_needs_questions(run, index, tmp_path):

@@ -14,6 +14,7 @@ from commonscale.core.errors import FewQuestionsWarning, InvalidInputError, Unre
 from commonscale.diagnostics import Material, as_json, diagnose, verdict
 from commonscale.diagnostics.folds import fit, split
 from commonscale.diagnostics.material import draw_sample
+from commonscale.diagnostics.words import who_asks
 from commonscale.evaluation.sources import VectorSource
 from sources import ArraySource, unit_rows
 
@@ -111,6 +112,36 @@ def test_enough_for_the_balance_is_not_called_enough_for_the_order(diagnosis, ch
     assert ("30 questions are enough;" in said) is settled
     assert ("30 questions are enough to balance the modalities;" in said) is not settled
     assert ("more questions can still help" in said) is not settled
+
+
+@pytest.mark.parametrize(("enough", "few"), [(120, False), (150, True), (1500, True)])
+def test_what_would_be_enough_is_told_apart_from_what_there_is(diagnosis, enough, few):
+    learned = diagnosis.curves["standardized"]
+    curve = replace(
+        learned,
+        sizes=(enough,),
+        wobble={m: wobbles[:1] for m, wobbles in learned.wobble.items()},
+        moved=(0.05,),
+        changed=(0.05,),
+        enough=enough,
+        level=False,
+    )
+    said = " ".join(verdict(replace(diagnosis, curves={"standardized": curve})))
+    told = f"about {enough:,} questions would be enough" if few else f"{enough:,} questions are enough"
+    assert f"Standardizing: {told}; the bank has 120." in said
+
+
+@pytest.mark.parametrize(
+    ("held_out", "told"),
+    [
+        ("file", "120 questions to calibrate with, 7 other questions asked"),
+        ("halves", "120 questions to calibrate with, each half of them asked under the scale of the other half"),
+        ("none", "1 question to calibrate with, the same one asked, so nothing here is held out"),
+    ],
+)
+def test_it_is_told_which_questions_are_asked(diagnosis, held_out, told):
+    banked = 1 if held_out == "none" else 120
+    assert who_asks(replace(diagnosis, held_out=held_out, banked=banked, asked=7)) == told
 
 
 def test_a_slight_gap_is_called_slight():

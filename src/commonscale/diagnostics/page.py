@@ -8,7 +8,7 @@ from pathlib import Path
 from commonscale.diagnostics.diagnosis import Diagnosis
 from commonscale.diagnostics.report import Report, Section
 from commonscale.diagnostics.sections import sections_of
-from commonscale.diagnostics.words import count, plural, verdict
+from commonscale.diagnostics.words import plural, verdict, who_asks
 
 
 def build_report(diagnoses: Sequence[Diagnosis]) -> Report:
@@ -44,16 +44,11 @@ def folder_names(diagnoses: Sequence[Diagnosis]) -> list[str]:
 
 def _subject(diagnosis: Diagnosis) -> str:
     documents = ", ".join(f"{number:,} {plural(modality)}" for modality, number in diagnosis.documents.items())
-    asked = {
-        "file": f"{count(diagnosis.asked, 'other question')} asked",
-        "halves": "each half of them asked under the scale of the other half",
-        "none": "the same one asked, so nothing here is held out",
-    }[diagnosis.held_out]
     taken = ""
     if dict(diagnosis.sampled) != dict(diagnosis.documents):
         parts = ", ".join(f"{number:,} {plural(modality)}" for modality, number in diagnosis.sampled.items())
         taken = f" Distances and distributions are those of a sample: {parts}; searches use all documents."
-    return f"{documents}; {count(diagnosis.banked, 'question')} to calibrate with, {asked}.{taken}"
+    return f"{documents}; {who_asks(diagnosis)}.{taken}"
 
 
 def _footnote(diagnoses: Sequence[Diagnosis]) -> list[str]:

@@ -9,7 +9,7 @@ from commonscale.core.methods import COSINE
 from commonscale.diagnostics.diagnosis import Diagnosis
 from commonscale.diagnostics.gains import ALL
 from commonscale.diagnostics.tables import gap_rows, optional
-from commonscale.diagnostics.words import group_name, plural, signed, verdict
+from commonscale.diagnostics.words import group_name, plural, signed, verdict, who_asks
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +28,7 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     """
     documents = ", ".join(f"{number:,} {plural(modality)}" for modality, number in diagnosis.documents.items())
     title = require("rich.text", "cli").Text(diagnosis.name, style="bold")
-    title.append(f": {documents}; {diagnosis.banked:,} questions calibrate, {diagnosis.asked:,} are asked", "not bold")
+    title.append(f": {documents}; {who_asks(diagnosis)}", "not bold")
     console.print(title)
     console.print("Distance of means: " + ", ".join(f"{one}-{other} {far}" for one, other, far in gap_rows(diagnosis)))
     console.print(_shapes(diagnosis))

@@ -41,6 +41,16 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+def who_asks(diagnosis: Diagnosis) -> str:
+    """Say which questions calibrate and which are asked."""
+    asked = {
+        "file": f"{count(diagnosis.asked, 'other question')} asked",
+        "halves": "each half of them asked under the scale of the other half",
+        "none": "the same one asked, so nothing here is held out",
+    }[diagnosis.held_out]
+    return f"{count(diagnosis.banked, 'question')} to calibrate with, {asked}"
+
+
 def signed(estimate: Estimate) -> str:
     """Write a difference with its interval."""
     if estimate.few:
@@ -212,8 +222,10 @@ def _settled(diagnosis: Diagnosis, method: str, curve: LearningCurve) -> str:
     inside = curve.changed[at] > 1.5 * max(LIMIT, curve.moved[at])
     for_what = " to balance the modalities" if inside else ""
     worst = max(curve.wobble, key=lambda modality: curve.wobble[modality][at].score)
+    few = diagnosis.banked < curve.enough
+    enough = f"about {curve.enough:,} questions would be enough" if few else f"{curve.enough:,} questions are enough"
     said = (
-        f"{name}: {curve.enough:,} questions are enough{for_what}; {have}. Another bank of that size gives "
+        f"{name}: {enough}{for_what}; {have}. Another bank of that size gives "
         f"{curve.moved[at]:.1%} of the first {diagnosis.k} hits to another modality, replaces "
         f"{curve.changed[at]:.1%} in all, and moves scores by {curve.wobble[worst][at].score:.2f} "
         f"({plural(worst)}, standard error)."
