@@ -162,8 +162,9 @@ def calibrate(
     index, or what the embed command wrote. Writes DIR/calibration.json and prints what was learned of texts and of
     pictures, with the method that was used.
 
-    A cosine alone says little: those of texts and those of pictures lie at different heights. The methods say what a
-    cosine is compared with, for each kind of document. "chance": with the best that irrelevant documents would reach,
+    A cosine is how similar the encoder finds a question and a document, at most 1. Alone it says little: those of texts
+    and those of pictures lie at different heights. The methods differ in what a cosine is compared with, for each kind
+    of document. "chance": with the best that irrelevant documents would reach,
     judged by how similar the questions are to all documents. "standardized" (Yamashita et al. 2025): with the cosines
     of the questions' best hits. "centered" (GR-CLIP): with nothing, but the average question and the average document
     are subtracted before; "centered+standardized" does both. "auto" is "chance", and "standardized" where that does
@@ -173,7 +174,8 @@ def calibrate(
     Pictures that are questions (search --image) have a scale of their own: give some with --images, as users ask with
     them, or a sample of the indexed ones; each one's own hit is left out of what is learned. If only --questions or
     only --images is given, the other kind keeps its scale, and its method is used for the given kind too. With
-    --method, an index is calibrated anew with that method for both kinds; this is said.
+    --method, an index is calibrated anew with that method for both kinds, and the output says so; of what the embed
+    command wrote, only the given kind is.
     """
     from commonscale.cli.calibrate_command import calibrate as run
 
