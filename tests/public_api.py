@@ -151,6 +151,7 @@ def llama_index(folder: Path) -> list[NodeWithScore]:
     added: list[str] = live.add([TextNode(text="a", embedding=[1.0])])
     living: commonscale.LivingCalibration = retriever.keep_calibrated(added, method="standardized", capacity=100)
     living = retriever.follow(living)
+    living = retriever.keep_loaded(folder / "living.npz")
     put: list[str] = commonscale.llama_index.add_texts(
         SimpleVectorStore(), ["a cat", TextNode(text="a dog")], "folder", ids=["a", "b"], docstore=SimpleDocumentStore()
     )
@@ -159,6 +160,9 @@ def llama_index(folder: Path) -> list[NodeWithScore]:
     assert loaded
     retriever.calibrate(["what?"], images=["a.jpg", folder / "b.jpg", b""], method="chance")
     retriever.calibrate_images([QueryBundle("", image_path="a.jpg")], method="standardized", identical=None)
+    bank: list[Question] = retriever.embed_questions(["what?"], show_progress=True)
+    in_use: JointSearch = retriever.joint_search
+    retriever.prior = SelfTaughtPrior.fit(bank, best_scores(in_use, bank))
     by_image = [*retriever.retrieve_image(folder / "a.jpg"), *retriever.image_to_image_retrieve("a.jpg")]
     by_image += [*retriever.image_to_text_retrieve(b""), *retriever.retrieve(QueryBundle("", image_path="a.jpg"))]
     return [*by_image, *retriever.retrieve("what?"), *retriever.retrieve_batch(["what?"])[0]]
@@ -174,12 +178,19 @@ def langchain(folder: Path) -> list[list[str]]:
     added: list[str] = live.add_texts(["b"], ids=["1"])
     living: commonscale.LivingCalibration = retriever.keep_calibrated(added, method="standardized", capacity=100)
     living = retriever.follow(living)
+    living = retriever.keep_loaded(folder / "living.npz")
     put: list[str] = commonscale.langchain.add_texts(index(folder), ["a cat"], "folder", metadatas=[{"page": 1}])
     put += commonscale.langchain.add_images(index(folder), ["a.jpg", folder / "b.jpg"], captions=["a", "b"])
     loaded: dict[str, int] = commonscale.langchain.add_embedded(index(folder), "shards", batch_size=100)
     assert loaded
     retriever.calibrate(["what?"], images=["a.jpg", folder / "b.jpg", b""], method="chance")
     retriever.calibrate_images(["a.jpg"], identical=0.99)
+    bank: list[Question] = retriever.embed_questions(["what?"], show_progress=True)
+    in_use: JointSearch = retriever.joint_search
+    retriever.prior = LabeledPrior.fit(["what?", "who?"], added, encoder=load_encoder("folder")).scaled_to(
+        retriever.calibration
+    )
+    assert in_use.search_batch(bank, 3)
     question: commonscale.langchain.ImageQuestion = commonscale.langchain.ImageQuestion(b"", words="a cat")
     by_image = [retriever.invoke(question), retriever.retrieve_image("a.jpg", k=3), *retriever.batch([question, "a"])]
     assert by_image
