@@ -185,7 +185,7 @@ class MethodFallbackWarning(CommonscaleWarning):
 
 
 class PriorWarning(CommonscaleWarning):
-    """A prior could not judge some questions, which are ranked without it."""
+    """A prior could not judge some questions, or was scaled to another calibration than that in use."""
 
 
 class StaleCalibrationWarning(CommonscaleWarning):
