@@ -90,6 +90,32 @@ def test_insertions_and_deletions_through_a_multi_modal_index_are_followed(metho
     ]
 
 
+async def test_a_multi_modal_index_deletes_nodes_from_its_text_store_only() -> None:
+    # LlamaIndex's own behaviour, which docs/living.md names; the scale is that of what the stores hold all the same.
+    corpus = Corpus()
+    stays, goes, _ = split(corpus)
+    stores = {modality: LiveVectorStore(SimpleVectorStore()) for modality in ("text", "image")}
+    index = multi_modal(stores, model_of(corpus))
+    index.insert_nodes(belonging(stays, "stays"))
+    index.insert_nodes(belonging(goes, "goes"))
+    retriever = StandardizedMultiModalRetriever.from_index(index)
+    retriever.keep_calibrated(list(QUESTIONS), method="chance")
+    gone = [item.id for item in goes]
+    pictures = {item.id for item in goes if item.modality == "image"}
+
+    def known(modality: str) -> set[str]:
+        entry = retriever.calibration.modalities[modality]  # type: ignore[union-attr]
+        return set(entry.correction.documents.ids)  # type: ignore[union-attr]
+
+    index.delete_nodes(gone)
+    await index.adelete_ref_doc("goes")
+    assert not known("text") & set(gone)
+    assert pictures <= known("image") == set(stores["image"].data.embedding_dict)
+    index.delete_ref_doc("goes")
+    assert not pictures & known("image")
+    assert known("image") == set(stores["image"].data.embedding_dict)
+
+
 @pytest.mark.parametrize("kind", ["simple", "qdrant"])
 @METHODS
 async def test_a_mixed_index_is_followed_asynchronously(kind: str, method: str) -> None:
