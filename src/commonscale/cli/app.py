@@ -310,7 +310,7 @@ def reproduce(
 ) -> None:
     """Run the papers' experiments: Tables 3 to 6 and Figures 4, 5, 6 and 14 with the published numbers beside yours.
 
-    DIR holds the files as they are published; where one is missing, the message says which, and where to get it.
+    DIR holds the files as they are published; where some are missing, the message names all, and where to get them.
     Writes report.html, report.json, PNG figures, and the benchmark as .npz for the evaluate command. All runs that
     go to one --out share a report.
 

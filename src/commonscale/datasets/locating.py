@@ -24,22 +24,47 @@ class Publication:
     advice: str
 
 
-def find_file(folder: Path, names: Sequence[str], publication: Publication, what: str) -> Path:
-    """Find a file under any of its names, in a folder or one level below it.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file of a data set.
+
+    Attributes:
+        names: what it may be called, the published name first.
+        what: what it holds, for the message.
+    """
+
+    names: tuple[str, ...]
+    what: str
+
+
+def find_files(folder: Path, wanted: Sequence[Wanted], publication: Publication) -> list[Path]:
+    """Find several files in a folder or one level below it.
 
     Args:
         folder: where to look.
-        names: the published name first.
-        publication: where it comes from.
-        what: what it holds, for the message.
+        wanted: the files.
+        publication: where they come from.
 
     Raises:
-        MissingDataError: if it is not there.
+        MissingDataError: naming all that are not there.
     """
-    found = seek(folder, names)
-    if found is None:
-        raise MissingDataError(missing(folder, names, publication, what))
-    return found
+    found = [(one, seek(folder, one.names)) for one in wanted]
+    lacking = [one for one, path in found if path is None]
+    if lacking:
+        raise lacking_files(folder, lacking, publication)
+    return [path for _, path in found if path is not None]
+
+
+def lacking_files(folder: Path, lacking: Sequence[Wanted], publication: Publication) -> MissingDataError:
+    """Make the error that names all files that are missing, at least one."""
+    if len(lacking) == 1:
+        return MissingDataError(missing(folder, lacking[0].names, publication, lacking[0].what))
+    named = "; ".join(f"{' or '.join(one.names)} ({one.what})" for one in lacking)
+    there = "" if folder.is_dir() else "no such folder, so "
+    return MissingDataError(
+        f"{folder}: {there}{len(lacking)} files of {publication.name} are not there: {named}; they are published at "
+        f"{publication.url}: {publication.advice}"
+    )
 
 
 def seek(folder: Path, names: Sequence[str]) -> Path | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from commonscale.core.errors import FileFormatError, ImageError, InvalidInputError, MissingDataError
 from commonscale.core.types import IMAGE, TEXT, Modality
 from commonscale.datasets.lines import Record
-from commonscale.datasets.locating import Publication, missing
+from commonscale.datasets.locating import Publication, Wanted, lacking_files, missing
 from commonscale.datasets.pictures import FolderPictures
 from commonscale.datasets.tables import read_rows, table_files
 
@@ -33,6 +33,12 @@ MIXED: Modality = "mixed"
 _ID = ("id", "_id")
 _SAME_IDS = "MSCOCO"
 """The one subset in which a question and its document share an id (the authors' own scripts rely on it)."""
+
+
+# The tables of a subset: what they are called, and what they hold.
+_QUESTIONS = (("query", "queries"), "the questions")
+_CORPUS = (("mixed_corpus",), "the mixed corpus")
+_JUDGMENTS = (("qrel", "qrels"), "which documents answer which questions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,16 @@ class MixBench:
             raise MissingDataError(missing(self.folder, SUBSETS, PUBLICATION, "a subset"))
         return found
 
+    def check_files(self) -> None:
+        """Look for the tables of all subsets that are there, without reading them.
+
+        Raises:
+            MissingDataError: if there is no subset, or naming all tables that are missing.
+        """
+        lacking = [table for name in self.subsets for table in self.subset(name).lacking()]
+        if lacking:
+            raise lacking_files(self.folder, lacking, PUBLICATION)
+
     def subset(self, name: str) -> MixBenchSubset:
         """Open a subset.
 
@@ -118,14 +134,14 @@ class MixBenchSubset:
             MissingDataError: if there is no table of them.
             FileFormatError: naming file and row, if it is damaged.
         """
-        for where, row in self._rows(("query", "queries"), "the questions"):
+        for where, row in self._rows(*_QUESTIONS):
             text = _words(row, where)
             if text is not None:
                 yield _key(row, ("query_id", "qid", *_ID), where), text
 
     def documents(self) -> Iterator[MixedDocument]:
         """Read the mixed corpus: words only, a picture only, or both; see ``questions`` for errors."""
-        for where, row in self._rows(("mixed_corpus",), "the mixed corpus"):
+        for where, row in self._rows(*_CORPUS):
             document = MixedDocument(
                 _key(row, ("corpus_id", "cid", *_ID), where), _words(row, where), _picture(row, where)
             )
@@ -145,16 +161,25 @@ class MixBenchSubset:
         if not self.has_judgments and self.name == _SAME_IDS:
             return {key: [key] for key, _ in self.questions()}
         found: dict[str, list[str]] = {}
-        for where, row in self._rows(("qrel", "qrels"), "which documents answer which questions"):
+        for where, row in self._rows(*_JUDGMENTS):
             if _score(row, where) > 0:
                 question = _key(row, ("query_id", "qid", "query-id"), where)
                 found.setdefault(question, []).append(_key(row, ("corpus_id", "cid", "corpus-id"), where))
         return found
 
+    def lacking(self) -> list[Wanted]:
+        """Give the tables that are needed and not there, named from the folder of all subsets."""
+        needed = [_QUESTIONS, _CORPUS, *([] if self.name == _SAME_IDS else [_JUDGMENTS])]
+        return [
+            Wanted(_shown([f"{self.name}/{name}" for name in names]), what)
+            for names, what in needed
+            if not table_files(self.folder, names)
+        ]
+
     @property
     def has_judgments(self) -> bool:
         """Whether a table says which documents answer which questions."""
-        return bool(table_files(self.folder, ("qrel", "qrels")))
+        return bool(table_files(self.folder, _JUDGMENTS[0]))
 
     def open(self, name: str) -> ImageInput:
         """Give one picture as encoders take it.
@@ -178,9 +203,12 @@ class MixBenchSubset:
     def _rows(self, names: Sequence[str], what: str) -> Iterator[tuple[str, Record]]:
         files = table_files(self.folder, names)
         if not files:
-            shown = tuple(f"{name}.parquet or {name}.jsonl" for name in names)
-            raise MissingDataError(missing(self.folder, shown, PUBLICATION, what))
+            raise MissingDataError(missing(self.folder, _shown(names), PUBLICATION, what))
         return read_rows(files)
+
+
+def _shown(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{name}.parquet or {name}.jsonl" for name in names)
 
 
 def _key(row: Record, names: Sequence[str], where: str) -> str:

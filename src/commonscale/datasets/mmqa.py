@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from commonscale.core.errors import InvalidInputError, MissingDataError
 from commonscale.core.types import IMAGE, TEXT
 from commonscale.datasets.lines import Record, field, optional, read_records, records_of
-from commonscale.datasets.locating import Publication, find_file, missing, seek
+from commonscale.datasets.locating import Publication, Wanted, find_files, missing, seek
 from commonscale.datasets.pictures import FolderPictures, PictureStore, ZipPictures
 from commonscale.datasets.records import DatasetQuestion, DocumentKey, Passage, Picture, one_modality
 
@@ -20,7 +20,9 @@ PUBLICATION = Publication(
     "its folder dataset has the questions, texts and tables, and its README links the pictures",
 )
 SPLITS = ("train", "dev", "test")
+_TEXTS, _IMAGES = "the texts", "what is known of the pictures"
 PICTURES = ("final_dataset_images", "final_dataset_images.zip", "images")
+_PUBLISHED = PICTURES[1:] + PICTURES[:1]  # what a message names first
 
 
 class MultiModalQA:
@@ -46,6 +48,17 @@ class MultiModalQA:
         self.folder = Path(folder)
         self._pictures = None if pictures is None else Path(pictures)
 
+    def check_files(self, splits: Sequence[str]) -> None:
+        """Look for all files that the questions of some splits and the corpus need, without reading them.
+
+        Raises:
+            MissingDataError: naming all that are missing.
+        """
+        wanted = [_wanted(split, f"the {split} questions") for split in splits]
+        wanted += [_wanted("texts", _TEXTS), _wanted("images", _IMAGES)]
+        pictures = _PUBLISHED if self._pictures is None else (str(self._pictures.absolute()),)
+        find_files(self.folder, [*wanted, Wanted(pictures, "the pictures")], PUBLICATION)
+
     def questions(self, split: str) -> Iterator[DatasetQuestion]:
         """Read the questions of a split.
 
@@ -68,13 +81,13 @@ class MultiModalQA:
 
     def passages(self) -> Iterator[Passage]:
         """Read every text; see ``RetrievalDataset``."""
-        for where, record in read_records(self._file("texts", "the texts")):
+        for where, record in read_records(self._file("texts", _TEXTS)):
             text = optional(record, "text", str, where, "")
             yield Passage(field(record, "id", str, where), text.strip(), optional(record, "title", str, where, ""))
 
     def pictures(self) -> Iterator[Picture]:
         """Read what is known of every picture; see ``RetrievalDataset``."""
-        for where, record in read_records(self._file("images", "what is known of the pictures")):
+        for where, record in read_records(self._file("images", _IMAGES)):
             key = field(record, "id", str, where)
             name = optional(record, "path", str, where, key)
             yield Picture(key, name, optional(record, "title", str, where, ""))
@@ -92,7 +105,11 @@ class MultiModalQA:
         return FolderPictures(place) if place.is_dir() else ZipPictures(place)
 
     def _file(self, part: str, what: str) -> Path:
-        return find_file(self.folder, (f"MMQA_{part}.jsonl.gz", f"MMQA_{part}.jsonl"), PUBLICATION, what)
+        return find_files(self.folder, [_wanted(part, what)], PUBLICATION)[0]
+
+
+def _wanted(part: str, what: str) -> Wanted:
+    return Wanted((f"MMQA_{part}.jsonl.gz", f"MMQA_{part}.jsonl"), what)
 
 
 def _question(record: Record, where: str) -> DatasetQuestion:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from commonscale.core.errors import FileFormatError, InvalidInputError
 from commonscale.core.types import IMAGE, TEXT
 from commonscale.datasets.lines import Record, field, optional, read_lines, read_records
-from commonscale.datasets.locating import Publication, find_file, seek
+from commonscale.datasets.locating import Publication, Wanted, find_files, seek
 from commonscale.datasets.records import DatasetQuestion, DocumentKey, Passage, Picture, one_modality
 from commonscale.datasets.tsv_pictures import TsvPictures
 from commonscale.datasets.webqa import SPLITS, cleaned
@@ -20,6 +20,12 @@ PUBLICATION = Publication(
     "https://github.com/OpenMatch/UniVL-DR",
     "its README links the prepared data; data/process_data.py there makes them from the official files, which "
     "https://github.com/WebQnA/WebQA links; imgs.tsv comes from there too",
+)
+_PASSAGES = Wanted(("all_docs.json",), "the passages")
+_CAPTIONS = Wanted(("all_imgs.json",), "the pictures' captions")
+_PICTURES = (
+    Wanted(("imgs.tsv",), "the pictures"),
+    Wanted(("imgs.lineidx.new", "imgs.lineidx"), "the place of each picture"),
 )
 
 
@@ -51,6 +57,14 @@ class UniVLDR:
         """Say whether a folder holds WebQA in this form."""
         return seek(Path(folder), ("all_docs.json",)) is not None
 
+    def check_files(self, splits: Sequence[str]) -> None:
+        """Look for all files that the questions of some splits and the corpus need, without reading them.
+
+        Raises:
+            MissingDataError: naming all that are missing.
+        """
+        find_files(self.folder, [*map(_questions, splits), _PASSAGES, _CAPTIONS, *_PICTURES], PUBLICATION)
+
     def questions(self, split: str) -> Iterator[DatasetQuestion]:
         """Read the questions of a split.
 
@@ -65,20 +79,20 @@ class UniVLDR:
         if split not in SPLITS:
             raise InvalidInputError(f"UniVL-DR's WebQA has no split {split!r}; there are {', '.join(SPLITS)}")
         judged = self._judgments(split)
-        path = find_file(self.folder, (f"{split}.json",), PUBLICATION, f"the {split} questions")
+        path = find_files(self.folder, [_questions(split)], PUBLICATION)[0]
         for where, record in read_records(path):
             yield _question(record, where, judged)
 
     def passages(self) -> Iterator[Passage]:
         """Read every passage; see ``RetrievalDataset``."""
-        path = find_file(self.folder, ("all_docs.json",), PUBLICATION, "the passages")
+        path = find_files(self.folder, [_PASSAGES], PUBLICATION)[0]
         for where, record in read_records(path):
             text, title = (cleaned(optional(record, name, str, where, "")) for name in ("fact", "title"))
             yield Passage(field(record, "snippet_id", str, where), text, title)
 
     def pictures(self) -> Iterator[Picture]:
         """Read what is known of every picture; see ``RetrievalDataset``."""
-        path = find_file(self.folder, ("all_imgs.json",), PUBLICATION, "the pictures' captions")
+        path = find_files(self.folder, [_CAPTIONS], PUBLICATION)[0]
         for where, record in read_records(path):
             key = _image_id(record, where)
             caption, title = (cleaned(optional(record, name, str, where, "")) for name in ("caption", "title"))
@@ -91,9 +105,7 @@ class UniVLDR:
         Raises:
             MissingDataError: if they are missing.
         """
-        pictures = find_file(self.folder, ("imgs.tsv",), PUBLICATION, "the pictures")
-        index = find_file(self.folder, ("imgs.lineidx.new", "imgs.lineidx"), PUBLICATION, "the place of each picture")
-        return TsvPictures(pictures, index)
+        return TsvPictures(*find_files(self.folder, _PICTURES, PUBLICATION))
 
     def _judgments(self, split: str) -> dict[str, list[str]] | None:
         path = seek(self.folder, (f"{split}_qrels.txt",))
@@ -110,6 +122,10 @@ class UniVLDR:
             if int(parts[-1]) > 0:
                 found.setdefault(parts[0].strip(), []).append(parts[-2].strip())
         return found
+
+
+def _questions(split: str) -> Wanted:
+    return Wanted((f"{split}.json",), f"the {split} questions")
 
 
 def _question(record: Record, where: str, judged: dict[str, list[str]] | None) -> DatasetQuestion:

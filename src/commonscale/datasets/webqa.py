@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from commonscale.core.errors import FileFormatError, InvalidInputError
 from commonscale.core.types import IMAGE, TEXT
 from commonscale.datasets.lines import Record, field, optional, read_entries, records_of
-from commonscale.datasets.locating import Publication, find_file
+from commonscale.datasets.locating import Publication, Wanted, find_files
 from commonscale.datasets.records import DatasetQuestion, DocumentKey, Passage, Picture, one_modality
 from commonscale.datasets.tsv_pictures import TsvPictures
 
@@ -25,6 +25,9 @@ SPLITS = ("train", "dev", "test")
 DEVELOPMENT = 5000
 """Questions that UniVL-DR takes out of the official training questions."""
 _SEED = 1234
+_TRAIN_VAL = Wanted(("WebQA_train_val.json", "WebQA_train_val.json.gz"), "the training and validation questions")
+_TEST = Wanted(("WebQA_test.json", "WebQA_test.json.gz"), "the test questions, whose documents are part of the corpus")
+_PICTURES = (Wanted(("imgs.tsv",), "the pictures"), Wanted(("imgs.lineidx",), "the place of each picture"))
 
 
 class WebQA:
@@ -53,6 +56,14 @@ class WebQA:
         """
         self.folder = Path(folder)
         self._development = development
+
+    def check_files(self, splits: Sequence[str]) -> None:  # noqa: ARG002 (all splits are drawn from one file)
+        """Look for all files that the questions of some splits and the corpus need, without reading them.
+
+        Raises:
+            MissingDataError: naming all that are missing.
+        """
+        find_files(self.folder, [_TRAIN_VAL, _TEST, *_PICTURES], PUBLICATION)
 
     def questions(self, split: str) -> Iterator[DatasetQuestion]:
         """Read the questions of a split.
@@ -103,11 +114,7 @@ class WebQA:
         Raises:
             MissingDataError: if they are missing.
         """
-        found = [
-            find_file(self.folder, (name,), PUBLICATION, what)
-            for name, what in (("imgs.tsv", "the pictures"), ("imgs.lineidx", "the place of each picture"))
-        ]
-        return TsvPictures(*found)
+        return TsvPictures(*find_files(self.folder, _PICTURES, PUBLICATION))
 
     def _facts(self, kind: str) -> Iterator[tuple[str, Record]]:
         """Give all facts of a kind; those of the questions that are published without answers come last."""
@@ -119,13 +126,11 @@ class WebQA:
 
     @property
     def _train_val(self) -> Path:
-        names = ("WebQA_train_val.json", "WebQA_train_val.json.gz")
-        return find_file(self.folder, names, PUBLICATION, "the training and validation questions")
+        return find_files(self.folder, [_TRAIN_VAL], PUBLICATION)[0]
 
     @property
     def _test(self) -> Path:
-        names = ("WebQA_test.json", "WebQA_test.json.gz")
-        return find_file(self.folder, names, PUBLICATION, "the test questions, whose documents are part of the corpus")
+        return find_files(self.folder, [_TEST], PUBLICATION)[0]
 
     @cached_property
     def _development_ids(self) -> frozenset[str]:

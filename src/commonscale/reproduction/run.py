@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import commonscale
 from commonscale.core.errors import InvalidInputError
@@ -25,6 +25,8 @@ from commonscale.reproduction.selection import Selection, Sizes, counts_by_kind
 if TYPE_CHECKING:
     from commonscale.encoders import Encoder
 
+
+_Published: TypeAlias = MultiModalQA | UniVLDR | WebQA
 
 CACHE = "cache"
 DATASETS = ("mmqa", "webqa", "mixbench")
@@ -101,10 +103,11 @@ def check_data(dataset: str, data: str | os.PathLike[str], pictures: str | os.Pa
 
     Raises:
         InvalidInputError: if there is no such data set.
-        MissingDataError: if a file is missing; the message says where it is published.
+        MissingDataError: naming all files that are missing, and where they are published.
     """
     if dataset == "mixbench":
         benchmark = MixBench(data)
+        benchmark.check_files()
         for name in benchmark.subsets:
             subset = benchmark.subset(name)
             next(subset.questions(), None)
@@ -112,15 +115,17 @@ def check_data(dataset: str, data: str | os.PathLike[str], pictures: str | os.Pa
             subset.relevant()
         return
     opened = _open(dataset, data, pictures)
-    for split in (opened.evaluation_split, "train"):
+    splits = (opened.evaluation_split, "train")
+    opened.check_files(splits)
+    for split in splits:
         next(opened.questions(split), None)
     next(opened.passages(), None)
     next(opened.pictures(), None)
     _ = opened.store
 
 
-def _open(dataset: str, data: str | os.PathLike[str], pictures: str | os.PathLike[str] | None) -> RetrievalDataset:
-    openers: Mapping[str, Callable[[], RetrievalDataset]] = {
+def _open(dataset: str, data: str | os.PathLike[str], pictures: str | os.PathLike[str] | None) -> _Published:
+    openers: Mapping[str, Callable[[], _Published]] = {
         "mmqa": lambda: MultiModalQA(data, pictures),
         "webqa": lambda: UniVLDR(data) if UniVLDR.is_in(data) else WebQA(data),
     }

@@ -110,6 +110,12 @@ def test_missing_parts_are_named_with_where_to_get_them(tmp_path: Path) -> None:
     (tmp_path / "OVEN").mkdir()
     subset = MixBench(tmp_path).subset("OVEN")
     assert MixBench(tmp_path).subsets == ("OVEN",)
+    (tmp_path / "MSCOCO").mkdir()
+    with pytest.raises(MissingDataError, match="5 files of MixBench are not there") as caught:
+        MixBench(tmp_path).check_files()
+    for table in ("OVEN/query", "OVEN/mixed_corpus", "OVEN/qrel", "MSCOCO/query", "MSCOCO/mixed_corpus"):
+        assert f"{table}.parquet or {table}.jsonl" in str(caught.value)
+    (tmp_path / "MSCOCO").rmdir()
     for read in (subset.relevant, lambda: next(subset.questions()), lambda: next(subset.documents())):
         with pytest.raises(MissingDataError, match=r"holds no (qrel|query|mixed_corpus)\.parquet or .*git lfs"):
             read()

@@ -115,6 +115,28 @@ def test_a_missing_file_is_named_with_where_to_get_it(tmp_path: Path) -> None:
         next(data.questions("val"))
 
 
+def test_all_missing_files_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="5 files of MultiModalQA are not there") as caught:
+        MultiModalQA(tmp_path).check_files(("dev", "train"))
+    message = str(caught.value)
+    for part in ("dev", "train", "texts", "images"):
+        assert f"MMQA_{part}.jsonl.gz or MMQA_{part}.jsonl (" in message
+    assert "final_dataset_images.zip or images or final_dataset_images (the pictures)" in message
+    assert message.count("github.com/allenai") == 1
+    with pytest.raises(
+        MissingDataError, match=r"nowhere: no such folder, so 5 files .*elsewhere\.zip \(the pictures\)"
+    ):
+        MultiModalQA(tmp_path / "nowhere", tmp_path / "elsewhere.zip").check_files(("dev", "train"))
+    for part in ("dev", "train", "texts"):
+        (tmp_path / f"MMQA_{part}.jsonl").touch()
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "images").mkdir()
+    with pytest.raises(MissingDataError, match=r"holds no MMQA_images\.jsonl\.gz \(nor MMQA_images\.jsonl\)"):
+        MultiModalQA(tmp_path).check_files(("dev", "train"))
+    (tmp_path / "MMQA_images.jsonl").touch()
+    MultiModalQA(tmp_path).check_files(("dev", "train"))
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the official files of MultiModalQA are not in ../shared")
 def test_the_official_files() -> None:
     data = MultiModalQA(SHARED)

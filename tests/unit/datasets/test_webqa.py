@@ -146,6 +146,22 @@ def test_missing_files_are_named_with_where_to_get_them(tmp_path: Path) -> None:
         next(WebQA(tmp_path).questions("val"))
 
 
+def test_all_missing_files_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="4 files of WebQA are not there") as caught:
+        WebQA(tmp_path).check_files(("test", "train"))
+    for name in ("WebQA_train_val.json or", "WebQA_test.json or", "imgs.tsv (", "imgs.lineidx ("):
+        assert name in str(caught.value)
+    (tmp_path / "imgs.tsv").touch()
+    (tmp_path / "all_docs.json").touch()
+    with pytest.raises(MissingDataError, match="4 files of WebQA as UniVL-DR prepared it are not there") as caught:
+        UniVLDR(tmp_path).check_files(("test", "train"))
+    for name in ("test.json (", "train.json (", "all_imgs.json (", "imgs.lineidx.new or imgs.lineidx ("):
+        assert name in str(caught.value)
+    for name in ("test.json", "train.json", "all_imgs.json", "imgs.lineidx"):
+        (tmp_path / name).touch()
+    UniVLDR(tmp_path).check_files(("test", "train"))
+
+
 UNIVL = {
     "train": [univl_question("a", "Red?", img_posFacts=[str(FIRST)], txt_negFacts=["s_1"])],
     "test": [
