@@ -39,7 +39,7 @@ def in_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("in_new_folder")
 def test_every_block_runs_and_prints_what_stands_below_it(chat_server: ChatServer) -> None:
     blocks = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", README, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names: dict[str, object] = {"MODEL": "any", "URL": chat_server.url, "KEY": "none"}
     for code, output in blocks:
         printed = io.StringIO()

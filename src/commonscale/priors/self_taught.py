@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 FEWEST = 100
 """Different questions below which nothing is learnt."""
 
-SURENESS = 2.0
-"""Standard errors that the gain must exceed 0 by."""
+SURENESS = 3.0
+"""Standard errors that the gain must exceed 0 by. With two, the questions of the demonstration, whose wording says
+nothing, passed by a little (gain .025, standard error .012), and following it cost texts a tenth of MRR@20."""
 
 LEAST_GAIN = 0.02
 """Least share of the base rate's log-loss that wording must save.
