@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from commonscale.core.calibrated_search import Observer
 from commonscale.core.calibration import Calibration
 from commonscale.core.changes import follow
 from commonscale.core.drift import DriftMonitor
 from commonscale.core.errors import CalibrationMismatchError, InvalidInputError, StaleCalibrationWarning
 from commonscale.core.living import LivingCalibration
-from commonscale.core.search import Observer
 from commonscale.core.types import Candidates, Modality, Question
 from commonscale.core.warn import warn
 

@@ -10,10 +10,11 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from pydantic import Field, InstanceOf, PrivateAttr
 
+from commonscale.core.calibrated_search import Observer
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.failures import FailurePolicy
-from commonscale.core.search import JointSearch, Observer
+from commonscale.core.search import JointSearch
 from commonscale.core.threads import off_thread
 from commonscale.core.types import IMAGE, TEXT, Prior, Question
 from commonscale.core.verification import WORDING, Verification

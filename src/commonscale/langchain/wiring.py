@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 from langchain_core.embeddings import Embeddings
 
 from commonscale.core.attempts import opened
+from commonscale.core.calibrated_search import Observer
 from commonscale.core.calibration import Calibration, Provenance
 from commonscale.core.cosines import Converter
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
 from commonscale.core.failures import FailurePolicy
 from commonscale.core.keys import Stratum
-from commonscale.core.search import JointSearch, Observer
+from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality, Prior, Source
 from commonscale.core.unbounded import is_by_text
 from commonscale.core.verification import FirstUse
