@@ -65,6 +65,7 @@ test-milvus: $(MILVUS_INSTALLED)
 	@echo "== Tests of LangChain's Milvus store (pytest)"
 	$(MILVUS_VENV)/bin/python -m pytest tests/integrations/stores/test_milvus_langchain.py \
 		tests/integrations/stores/test_ingest_shards.py tests/integrations/stores/test_behaviour.py \
+		tests/integrations/stores/test_scan.py tests/integrations/stores/test_live.py \
 		-k "langchain-milvus or test_milvus_langchain"
 
 test-open-clip: $(OPEN_CLIP_INSTALLED)
