@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,15 @@ def test_ctrl_c_keeps_what_is_done_and_the_next_run_goes_on(tmp_path: Path, caps
     assert len(FaissIndex.open(out)) == PICTURES
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Python's own handler, which a shell that runs the tests in the background has told to ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_the_first_signal_asks_and_the_second_acts() -> None:
     before = signal.getsignal(signal.SIGINT)
     with Interrupt() as interrupt:
