@@ -16,6 +16,7 @@
     │   ├── InputRefusedError                   a service does not take a text or picture
     │   └── EncoderUnavailableError             a service cannot be used: no answer, no key, no quota left
     ├── PriorError (RuntimeError)               what a prior asks did not answer, or not clearly
+    ├── AnswererError (RuntimeError)            a language model cannot be asked, or its answer broke off
     ├── IngestError (RuntimeError)              putting items into a store stopped half-way
     ├── ImageError (ValueError)                 one picture cannot be read, is refused or is too large
     └── SourceError (RuntimeError)              a store or retriever broke the contract of a source
@@ -32,6 +33,7 @@
     ├── MethodFallbackWarning                   calibrated with another method, since vectors cannot be read
     ├── PriorWarning                            questions that a prior could not judge are ranked without it
     ├── StaleCalibrationWarning                 documents that the calibration does not know, or will not
+    ├── ContextWindowWarning                    more is sent to a language model than its context window holds
     ├── DriftWarning                            users ask other questions than those calibrated on
     └── MissingModalityWarning                  a modality whose store failed is missing from a ranking
 
@@ -125,6 +127,10 @@ class PriorError(CommonscaleError, RuntimeError):
     """A language model that a prior asks did not answer, or not in words that can be read."""
 
 
+class AnswererError(CommonscaleError, RuntimeError):
+    """A language model cannot be asked, did not answer in time, or broke off; the message is for its user."""
+
+
 class IngestError(CommonscaleError, RuntimeError):
     """Putting items into a store stopped half-way; putting all of them in again is safe.
 
@@ -190,6 +196,10 @@ class PriorWarning(CommonscaleWarning):
 
 class StaleCalibrationWarning(CommonscaleWarning):
     """A calibration is behind: documents came after it, or it is not, or no longer, kept up to date."""
+
+
+class ContextWindowWarning(CommonscaleWarning):
+    """What is sent to a language model does not fit its context window, or the window is not known."""
 
 
 class DriftWarning(CommonscaleWarning):
