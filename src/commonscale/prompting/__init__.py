@@ -4,6 +4,13 @@ from commonscale.prompting.budget import Budget, TextCost
 from commonscale.prompting.builder import PromptBuilder
 from commonscale.prompting.citations import Citation, Citations, parse_citations
 from commonscale.prompting.costs import PICTURE_RULES, PictureCost, count_text
+from commonscale.prompting.instructions import (
+    ANSWER_INSTRUCTIONS,
+    CONDENSE_INSTRUCTIONS,
+    condense_text,
+    question_text,
+    user_parts,
+)
 from commonscale.prompting.items import (
     LeftOut,
     Part,
@@ -18,6 +25,8 @@ from commonscale.prompting.items import (
 from commonscale.prompting.pictures import Pictures
 
 __all__ = [
+    "ANSWER_INSTRUCTIONS",
+    "CONDENSE_INSTRUCTIONS",
     "PICTURE_RULES",
     "Budget",
     "Citation",
@@ -35,6 +44,9 @@ __all__ = [
     "SentItem",
     "TextCost",
     "TextPart",
+    "condense_text",
     "count_text",
     "parse_citations",
+    "question_text",
+    "user_parts",
 ]
