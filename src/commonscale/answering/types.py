@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -48,6 +48,35 @@ class Answerer(Protocol):
 
         Raises:
             AnswererError: if it cannot be asked, in words that a user of a page can read.
+        """
+        ...
+
+
+@runtime_checkable
+class AsyncAnswerer(Answerer, Protocol):
+    """An answerer that can also be asked without a thread."""
+
+    def astream(self, request: Request) -> AsyncIterator[str]:
+        """As ``stream``, on the event loop."""
+        ...
+
+
+@runtime_checkable
+class Condenser(Protocol):
+    """What an answerer is, beside, if it can make a follow-up question stand for itself."""
+
+    def condense(self, question: str, history: Sequence[Turn]) -> str:
+        """Word a question so that it is understood, and found, without the earlier turns.
+
+        Args:
+            question: such as "And its roof?".
+            history: earlier turns, oldest first; at least one.
+
+        Returns:
+            Such as "What colour is the roof of the red house?".
+
+        Raises:
+            AnswererError: as for ``Answerer.stream``.
         """
         ...
 
