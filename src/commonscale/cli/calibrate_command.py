@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commonscale.cli.console import say, warn
-from commonscale.cli.opening import encoder_for, has_index, open_filled_index
 from commonscale.cli.pictures import embed_pictures, read_pictures
 from commonscale.cli.questions import read_questions
-from commonscale.cli.scale import FILE, KIND_NAMES, bank_beside, scale_beside, scale_of, write_scale
 from commonscale.cli.scale_table import chosen, print_scale
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import CalibrationMismatchError, CommonscaleError, FileFormatError
@@ -22,6 +20,8 @@ from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality, Question
 from commonscale.embedding.manifest import has_shards
 from commonscale.index import FaissIndex
+from commonscale.index.opening import encoder_for, has_index, open_filled_index
+from commonscale.index.scale import FILE, KIND_NAMES, bank_beside, scale_beside, scale_of, write_scale
 
 if TYPE_CHECKING:
     from commonscale.encoders import BatchedEncoder

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commonscale.cli.console import output, say
-from commonscale.cli.opening import encoder_for, has_index, open_filled_index
 from commonscale.cli.questions import read_questions
-from commonscale.cli.scale import banked_questions
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.extras import require
 from commonscale.core.types import Question
 from commonscale.diagnostics import Material, diagnose, print_diagnosis, write_diagnoses
 from commonscale.embedding.manifest import has_shards
 from commonscale.evaluation import Benchmark
+from commonscale.index.opening import encoder_for, has_index, open_filled_index
+from commonscale.index.scale import banked_questions
 
 if TYPE_CHECKING:
     from commonscale.encoders import BatchedEncoder

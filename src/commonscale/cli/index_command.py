@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from commonscale.cli.console import printable, say
 from commonscale.cli.indexing import Done, FolderIndexer, tidy
 from commonscale.cli.interrupt import Interrupt
-from commonscale.cli.opening import (
+from commonscale.cli.plan import Plan, make_plan
+from commonscale.cli.renewing import renew
+from commonscale.core.errors import InvalidInputError
+from commonscale.core.extras import require
+from commonscale.embedding.manifest import has_shards
+from commonscale.embedding.scan import Scan, Unreadable, scan
+from commonscale.index import FaissIndex
+from commonscale.index.opening import (
     ENCODER,
     FOLDER,
     check_folder,
@@ -18,13 +25,6 @@ from commonscale.cli.opening import (
     load,
     open_index,
 )
-from commonscale.cli.plan import Plan, make_plan
-from commonscale.cli.scale import renew_scale
-from commonscale.core.errors import InvalidInputError
-from commonscale.core.extras import require
-from commonscale.embedding.manifest import has_shards
-from commonscale.embedding.scan import Scan, Unreadable, scan
-from commonscale.index import FaissIndex
 
 if TYPE_CHECKING:
     from commonscale.encoders import BatchedEncoder
@@ -69,7 +69,7 @@ def index_folder(folder: Path, out: Path, encoder: str | None, device: str | Non
         if model is None and plan.todo:
             model = encoder_for(index, encoder, device)
         interrupt, done = _run(index, model, plan)
-        renew_scale(index)
+        renew(index)
     unreadable = sorted([*plan.unreadable, *done.unreadable], key=lambda item: item.id)
     _report(index, found, plan, done, unreadable)
     if interrupt:

@@ -10,8 +10,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from commonscale.cli.console import output, say
-from commonscale.cli.opening import encoder_name
 from commonscale.core.errors import MissingDataError
+from commonscale.index.opening import encoder_name
 
 if TYPE_CHECKING:
     from commonscale.diagnostics.report import Table

@@ -12,13 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from commonscale.cli.console import output, printable
-from commonscale.cli.opening import encoder_for, open_filled_index
-from commonscale.cli.scale import load_calibration
-from commonscale.core.calibration import Calibration
-from commonscale.core.errors import NotCalibratedError
 from commonscale.core.search import JointSearch
 from commonscale.core.types import Hit, Modality, Question, Ranking
 from commonscale.index import Document
+from commonscale.index.opening import encoder_for, open_filled_index
+from commonscale.index.scale import check_calibrated, load_calibration
 
 _SNIPPET = 160  # characters of a passage that the table shows
 
@@ -75,28 +73,13 @@ def search(
     index = open_filled_index(directory, mmap=True)
     calibration = None if settings.raw else load_calibration(index)
     if not settings.raw:
-        _check_calibrated(directory, calibration, words=bool(questions), pictures=bool(images))
+        check_calibrated(directory, calibration, words=bool(questions), pictures=bool(images))
     joint = JointSearch(index.sources(), calibration, provenance=index.provenance())
     model = encoder_for(index, encoder, device)
     asked = [Question(t, v) for t, v in zip(questions, model.encode_questions(list(questions)), strict=True)]
     if images:
         asked += [Question(vector=vector, kind="image") for vector in model.encode_images(list(images))]
     return joint.search_batch(asked, settings.k, minimum=settings.minimum, maximum=settings.maximum, raw=settings.raw)
-
-
-def _check_calibrated(directory: Path, calibration: Calibration | None, *, words: bool, pictures: bool) -> None:
-    if words and (calibration is None or not calibration.modalities):
-        raise NotCalibratedError(
-            f"{directory}: not calibrated, so texts and pictures have no common scale yet; calibrate it with: "
-            f"commonscale calibrate {directory} --questions FILE (one question per line, no labels), or rank by raw "
-            f"cosine with --raw"
-        )
-    if pictures and (calibration is None or calibration.image_questions is None):
-        raise NotCalibratedError(
-            f"{directory}: not calibrated with pictures that are questions, which have a scale of their own; calibrate "
-            f"it with: commonscale calibrate {directory} --images FOLDER (pictures as users ask with them, or a sample "
-            f"of the indexed ones), or rank by raw cosine with --raw"
-        )
 
 
 def as_json(question: str, ranking: Ranking, raw: bool) -> str:

@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from commonscale.cli.console import say
-from commonscale.cli.opening import (
+from commonscale.cli.renewing import renew
+from commonscale.core.errors import EncoderMismatchError, InvalidInputError
+from commonscale.embedding import Shards, open_shards
+from commonscale.embedding.records import ShardBatch
+from commonscale.encoders import BatchedEncoder
+from commonscale.index import Document, FaissIndex
+from commonscale.index.document import checked
+from commonscale.index.opening import (
     ENCODER,
     FOLDER,
     check_folder,
@@ -17,13 +24,6 @@ from commonscale.cli.opening import (
     load,
     open_index,
 )
-from commonscale.cli.scale import renew_scale
-from commonscale.core.errors import EncoderMismatchError, InvalidInputError
-from commonscale.embedding import Shards, open_shards
-from commonscale.embedding.records import ShardBatch
-from commonscale.encoders import BatchedEncoder
-from commonscale.index import Document, FaissIndex
-from commonscale.index.document import checked
 
 
 def index_shards(folder: Path, out: Path, encoder: str | None, device: str | None) -> int:
@@ -55,7 +55,7 @@ def index_shards(folder: Path, out: Path, encoder: str | None, device: str | Non
             encoder_for(index, encoder, device)
         filling = _Filling(index, shards)
         index.save()
-        renew_scale(index)
+        renew(index)
     say(
         f"Documents: {filling.added} added, {filling.changed} changed, {filling.removed} removed, "
         f"{filling.same} unchanged."

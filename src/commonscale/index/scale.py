@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 
-from commonscale.cli.console import say, warn
-from commonscale.cli.opening import CALIBRATION
 from commonscale.core.calibration import Calibration
-from commonscale.core.errors import CalibrationMismatchError, CommonscaleError, FileFormatError
+from commonscale.core.errors import (
+    CalibrationMismatchError,
+    CommonscaleError,
+    FileFormatError,
+    NotCalibratedError,
+    StaleCalibrationWarning,
+)
 from commonscale.core.living import LivingCalibration
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Question
+from commonscale.core.warn import warn
 from commonscale.embedding.scan import sha256_of
-from commonscale.index import FaissIndex
+from commonscale.index.faiss_index import FaissIndex
+from commonscale.index.opening import CALIBRATION
 
 FILE = "calibration.json"
 
@@ -71,13 +78,43 @@ def load_calibration(index: FaissIndex) -> Calibration | None:
     calibration = Calibration.load(path)
     note = index.notes.get(CALIBRATION)
     if not note or note.get("sha256") != sha256_of(path):
-        warn(f"{path} was not written by 'commonscale calibrate' for this index: it may not fit its documents")
+        warn(
+            f"{path} was not written by 'commonscale calibrate' for this index: it may not fit its documents",
+            StaleCalibrationWarning,
+        )
     elif note.get("index") != index.content_hash:
         warn(
             f"the documents of the index have changed since it was calibrated (it held {note.get('documents')} then, "
-            f"and holds {len(index)} now); calibrate again: commonscale calibrate {index.folder} --questions FILE"
+            f"and holds {len(index)} now); calibrate again: commonscale calibrate {index.folder} --questions FILE",
+            StaleCalibrationWarning,
         )
     return calibration
+
+
+def check_calibrated(directory: Path, calibration: Calibration | None, *, words: bool, pictures: bool) -> None:
+    """Refuse to rank without a scale.
+
+    Args:
+        directory: the folder of the index.
+        calibration: that of the index, None if there is none.
+        words: whether questions in words are asked.
+        pictures: whether pictures are.
+
+    Raises:
+        NotCalibratedError: naming the command that makes what is missing.
+    """
+    if words and (calibration is None or not calibration.modalities):
+        raise NotCalibratedError(
+            f"{directory}: not calibrated, so texts and pictures have no common scale yet; calibrate it with: "
+            f"commonscale calibrate {directory} --questions FILE (one question per line, no labels), or rank by raw "
+            f"cosine with --raw"
+        )
+    if pictures and (calibration is None or calibration.image_questions is None):
+        raise NotCalibratedError(
+            f"{directory}: not calibrated with pictures that are questions, which have a scale of their own; calibrate "
+            f"it with: commonscale calibrate {directory} --images FOLDER (pictures as users ask with them, or a sample "
+            f"of the indexed ones), or rank by raw cosine with --raw"
+        )
 
 
 def scale_beside(index: FaissIndex) -> Calibration | None:
@@ -101,14 +138,15 @@ def _with_unbanked(index: FaissIndex, living: LivingCalibration) -> Calibration:
         if kept is not None:
             warn(
                 f"the scale of {KIND_NAMES[kind]} stays as it is, whatever the index holds now: those that it was "
-                f"learned from are not kept beside the index"
+                f"learned from are not kept beside the index",
+                StaleCalibrationWarning,
             )
             pictures = made.image_questions if kind == TEXT else kept
             made = replace(kept if kind == TEXT else made, image_questions=pictures)
     return made
 
 
-def renew_scale(index: FaissIndex) -> None:
+def renew_scale(index: FaissIndex) -> Calibration | None:
     """Bring the calibration of an index up to date, if its documents have changed since it was made.
 
     Everything is fitted anew on the banked questions, as 'commonscale calibrate' would: no question is embedded, and
@@ -117,20 +155,23 @@ def renew_scale(index: FaissIndex) -> None:
 
     Args:
         index: the index, as it was saved; the caller holds its folder.
+
+    Returns:
+        The calibration that was written; None if there was nothing to do, or it could not be done, which is warned of.
     """
     note = index.notes.get(CALIBRATION)
     files = (index.folder / FILE, index.folder / BANK)
     if not note or note.get("index") == index.content_hash or not len(index):
-        return
+        return None
     if not all(file.exists() for file in files) or [note.get("sha256"), note.get("bank")] != [*map(sha256_of, files)]:
-        return
+        return None
     try:
         living = _refitted(index, note["modalities"])
     except CommonscaleError as error:
-        warn(f"the calibration could not be brought up to date: {error}")
-        return
+        warn(f"the calibration could not be brought up to date: {error}", StaleCalibrationWarning)
+        return None
     write_scale(index, living)
-    say(f"The calibration was brought up to date with the {living.calibration.questions} questions that it is of.")
+    return living.calibration
 
 
 def _refitted(index: FaissIndex, modalities: list[str]) -> LivingCalibration:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commonscale.core.errors import EncoderMismatchError, InvalidInputError
-from commonscale.index import FaissIndex
+from commonscale.index.faiss_index import FaissIndex
 from commonscale.index.manifest import MANIFEST
 
 if TYPE_CHECKING:
