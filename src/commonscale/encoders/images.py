@@ -111,18 +111,46 @@ def load_image(source: ImageInput, options: ImageOptions | None = None) -> Image
 
 def read_image(source: ImageInput, options: ImageOptions) -> Image:
     """Do the work of :func:`load_image`; its error gives the bare reason, without the picture's name."""
+    if isinstance(source, require("PIL.Image", "encoders").Image):
+        with checked_image(source, options) as image:
+            return upright_rgb(image)
+    with open_source(source, options) as stream, opened_image(stream, options) as image:
+        return upright_rgb(image)
+
+
+@contextmanager
+def opened_image(stream: IO[bytes], options: ImageOptions) -> Iterator[Image]:
+    """Open a picture file, look at its size before anything is decoded, and explain what goes wrong with it.
+
+    Args:
+        stream: the file's content, at its start; it stays open.
+        options: the limits of size.
+
+    Yields:
+        The picture, not decoded yet. Errors of Pillow within the block become an ImageError too.
+
+    Raises:
+        ImageError: with the bare reason, without the picture's name.
+        OSError: if the machine, not the picture, is the trouble.
+    """
     pillow = require("PIL.Image", "encoders")
-    if isinstance(source, pillow.Image):
-        with _damage_explained():
-            return _converted(source, options)
-    with open_source(source, options) as stream, _damage_explained():
+    with _damage_explained():
         if not stream.read(1):
             raise ImageError("empty (0 bytes)")
         stream.seek(0)
         pillow.init()
         formats = tuple(name for name in FORMATS if name in pillow.OPEN)
         with pillow.open(stream, formats=formats) as image:
-            return _converted(image, options)
+            _check_size(image, options)
+            yield image
+
+
+@contextmanager
+def checked_image(image: Image, options: ImageOptions) -> Iterator[Image]:
+    """Do the same as :func:`opened_image` with a caller's PIL image."""
+    with _damage_explained():
+        _check_size(image, options)
+        yield image
 
 
 @contextmanager
@@ -143,7 +171,7 @@ def _damage_explained() -> Iterator[None]:
         raise ImageError(f"damaged: {type(error).__name__}: {error}") from error
 
 
-def _converted(image: Image, options: ImageOptions) -> Image:
+def _check_size(image: Image, options: ImageOptions) -> None:
     width, height = image.size
     if width < 1 or height < 1:
         raise ImageError(f"has no pixels: {width} x {height}")
@@ -154,4 +182,3 @@ def _converted(image: Image, options: ImageOptions) -> Image:
         )
     if max(width, height) > options.max_aspect_ratio * min(width, height):
         raise ImageError(f"{width} x {height} is narrower than max_aspect_ratio={options.max_aspect_ratio:g} allows")
-    return upright_rgb(image)

@@ -64,16 +64,23 @@ def upright_rgb(image: Image) -> Image:
         Exception: what Pillow raises on damaged data.
     """
     image.load()
-    rgb = _to_rgb(image)
-    move = _UPRIGHT.get(_orientation(image))
-    if move is not None:
-        rgb = rgb.transpose(require("PIL.Image", "encoders").Transpose[move])
+    rgb = turned(to_rgb(image), upright_move(image))
     return rgb.copy() if rgb is image else rgb
 
 
 def is_upright(image: Image) -> bool:
     """Say whether a picture is shown as it is stored, by its orientation tag."""
-    return _orientation(image) not in _UPRIGHT
+    return upright_move(image) is None
+
+
+def upright_move(image: Image) -> str | None:
+    """Name the move, one of ``PIL.Image.Transpose``, that makes a picture upright; None if it is, or has no tag."""
+    return _UPRIGHT.get(_orientation(image))
+
+
+def turned(image: Image, move: str | None) -> Image:
+    """Return a picture after a move of :func:`upright_move`; itself if there is none."""
+    return image if move is None else image.transpose(require("PIL.Image", "encoders").Transpose[move])
 
 
 def _orientation(image: Image) -> int:
@@ -85,7 +92,8 @@ def _orientation(image: Image) -> int:
     return tag if isinstance(tag, int) else 1
 
 
-def _to_rgb(image: Image) -> Image:
+def to_rgb(image: Image) -> Image:
+    """Return a picture of mode RGB, by the module's table, not turned; itself if it is one already."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         gray = _eight_bits(np.asarray(image), is_float=image.mode == "F")
         scaled: Image = require("PIL.Image", "encoders").fromarray(gray)
