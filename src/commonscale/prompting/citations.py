@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from commonscale.prompting.items import Prompt, PromptItem
@@ -56,14 +57,20 @@ def parse_citations(answer: str, prompt: Prompt) -> Citations:
         The documents that it cites, and the numbers that it made up.
     """
     spans: dict[int, list[tuple[int, int]]] = {}
-    for match in _CITATION.finditer(answer):
-        for number in _numbers(match.group(1)):
-            spans.setdefault(number, []).append(match.span())
+    for span, numbers in cited_numbers(answer):
+        for number in numbers:
+            spans.setdefault(number, []).append(span)
     found = [(number, prompt.item(number), places) for number, places in spans.items()]
     return Citations(
         tuple(Citation(number, item, tuple(places)) for number, item, places in found if item is not None),
         tuple(number for number, item, _ in found if item is None),
     )
+
+
+def cited_numbers(answer: str) -> Iterator[tuple[tuple[int, int], list[int]]]:
+    """Find the brackets of an answer, in order: start and end of each, and the numbers in it."""
+    for match in _CITATION.finditer(answer):
+        yield match.span(), _numbers(match.group(1))
 
 
 def _numbers(inside: str) -> list[int]:
