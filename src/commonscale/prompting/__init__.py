@@ -1,9 +1,9 @@
 """From ranked documents to a prompt that a multimodal language model reads well, whatever the framework."""
 
-from commonscale.prompting.budget import Budget, TextCost
+from commonscale.prompting.budget import Budget
 from commonscale.prompting.builder import PromptBuilder
-from commonscale.prompting.citations import Citation, Citations, parse_citations
-from commonscale.prompting.costs import PICTURE_RULES, PictureCost, count_text
+from commonscale.prompting.citations import Citation, Citations, Mark, parse_citations, strip_citations, strip_unknown
+from commonscale.prompting.costs import TextCost, count_text, rule_of
 from commonscale.prompting.instructions import (
     ANSWER_INSTRUCTIONS,
     CONDENSE_INSTRUCTIONS,
@@ -22,7 +22,10 @@ from commonscale.prompting.items import (
     SentItem,
     TextPart,
 )
+from commonscale.prompting.picture_rules import PictureCost, PictureRule
+from commonscale.prompting.picture_table import PICTURE_RULES
 from commonscale.prompting.pictures import Pictures
+from commonscale.prompting.untrusted import neutralize
 
 __all__ = [
     "ANSWER_INSTRUCTIONS",
@@ -32,8 +35,10 @@ __all__ = [
     "Citation",
     "Citations",
     "LeftOut",
+    "Mark",
     "Part",
     "PictureCost",
+    "PictureRule",
     "PicturePart",
     "Pictures",
     "PreparedPicture",
@@ -46,7 +51,11 @@ __all__ = [
     "TextPart",
     "condense_text",
     "count_text",
+    "neutralize",
     "parse_citations",
     "question_text",
+    "rule_of",
+    "strip_citations",
+    "strip_unknown",
     "user_parts",
 ]

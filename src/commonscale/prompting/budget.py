@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.ranking import Quotas
 from commonscale.core.types import Modality
-from commonscale.prompting.costs import PictureCost, count_text, picture_cost
-
-TextCost: TypeAlias = Callable[[str], int]
-"""From a text to the tokens that it costs."""
+from commonscale.prompting.costs import TextCost, count_text, picture_cost, text_cost
+from commonscale.prompting.picture_rules import PictureCost
 
 
 @dataclass(frozen=True)
@@ -27,9 +24,11 @@ class Budget:
         images: at most this many pictures, whatever modality their documents were found in; None for no limit.
         tokens: at most this many tokens of documents; None for no limit. Leave room for the question, the instructions
             and the answer.
-        image_tokens: what a picture costs: the name of a rule in ``commonscale.prompting.PICTURE_RULES``, a number of
-            tokens, or a function of width and height in pixels.
-        text_tokens: a function from a text to its tokens; by default an estimate.
+        item_tokens: a passage that has more tokens than this is cut between words; None cuts none. Label and picture
+            come on top.
+        image_tokens: what a picture costs: the name of a model or rule in ``commonscale.prompting.PICTURE_RULES``, a
+            number of tokens, or a function of width and height in pixels.
+        text_tokens: a function from a text to its tokens, as a number or as a list; by default an estimate.
     """
 
     items: int | None = None
@@ -39,19 +38,23 @@ class Budget:
     tokens: int | None = None
     image_tokens: str | int | PictureCost = "flat"
     text_tokens: TextCost = count_text
+    item_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("items", "images", "tokens"):
+        for name in ("items", "images", "tokens", "item_tokens"):
             value = getattr(self, name)
             least = 0 if name == "images" else 1
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise InvalidInputError(f"{name} must be an integer >= {least}, or None for no limit, got {value!r}")
+        for name in ("minimum", "maximum"):  # what the caller does to its dict afterwards changes nothing here
+            object.__setattr__(self, name, dict(getattr(self, name)))
         quotas = self.quotas
         if self.items is not None:
             quotas.check(self.items)
-        picture_cost(self.image_tokens)  # a wrong name is told here and not at the first question
+        picture_cost(self.image_tokens)  # a wrong name or function is told here and not at the first question
+        text_cost(self.text_tokens)
 
     @property
     def quotas(self) -> Quotas:
         """Minimum and maximum by modality."""
-        return Quotas(dict(self.minimum), dict(self.maximum))
+        return Quotas(self.minimum, self.maximum)

@@ -1,4 +1,12 @@
-"""Which documents an answer cites."""
+"""Which documents an answer cites.
+
+What counts as a citation: ``[1]``, ``[1, 3]``, ``[1][3]``, ``[2-4]``, ``[^1]``, ``[Document 1]``, the brackets of
+``【1】`` and ``［1］``, and brackets with Markdown's escape. What does not: ``(1)``, which is how prose counts; anything in
+code (`` `a[0]` `` and fenced blocks); numbers of four and more digits that were not sent, which are years. The text of a
+link, ``[1](https://...)``, counts if there is such a document, and is no error if there is none.
+
+All of it takes time in proportion to the answer, so that a page can look again whenever a piece has come.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +14,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from commonscale.prompting.code_spans import code_spans
 from commonscale.prompting.items import Prompt, PromptItem
+from commonscale.prompting.untrusted import CITATION
 
-# [1], [1, 3], [2-4], [1; 2] and the full-width brackets that some models write.
-_CITATION = re.compile(r"[\[【]\s*(\d{1,4}(?:\s*(?:[,;]|[-–])\s*\d{1,4})*)\s*[\]】]")
-_PIECE = re.compile(r"(\d{1,4})(?:\s*[-–]\s*(\d{1,4}))?")
+_PIECE = re.compile(r"(\d+)(?:[^\d,;&\w]*[-–—][^\d,;&\w]*(\d+))?")
+_YEAR = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,13 +28,30 @@ class Citation:
 
     Attributes:
         number: as written in brackets.
-        item: the document that was sent under it.
+        item: the document that was sent under it; ``item.payload`` is the framework's node or document.
         spans: where it stands in the answer: start and end of each bracket.
     """
 
     number: int
     item: PromptItem
     spans: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One bracket in an answer.
+
+    Attributes:
+        start: where it begins.
+        end: where the text goes on.
+        numbers: of documents that were sent, in the order in which the bracket names them, each once.
+        unknown: numbers that were not sent.
+    """
+
+    start: int
+    end: int
+    numbers: tuple[int, ...]
+    unknown: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +61,12 @@ class Citations:
     Attributes:
         cited: documents in the order in which they are first cited.
         unknown: numbers that were cited but not sent, in order, each once.
+        marks: the brackets, in the order of the answer.
     """
 
     cited: tuple[Citation, ...] = ()
     unknown: tuple[int, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
     @property
     def ids(self) -> list[str]:
@@ -50,32 +78,76 @@ def parse_citations(answer: str, prompt: Prompt) -> Citations:
     """Find the citations of an answer.
 
     Args:
-        answer: the model's words.
-        prompt: what it was sent.
+        answer: the model's words; may be the beginning of an answer that is still being written.
+        prompt: what the model was sent.
 
     Returns:
-        The documents that it cites, and the numbers that it made up.
+        The documents that it cites, and the numbers that it made up. Of a range that goes beyond what was sent, only
+        its ends count as made up.
     """
+    marks = tuple(_marks(answer, prompt))
     spans: dict[int, list[tuple[int, int]]] = {}
-    for span, numbers in cited_numbers(answer):
-        for number in numbers:
-            spans.setdefault(number, []).append(span)
-    found = [(number, prompt.item(number), places) for number, places in spans.items()]
+    for mark in marks:
+        for number in mark.numbers:
+            spans.setdefault(number, []).append((mark.start, mark.end))
+    found = ((number, prompt.item(number), places) for number, places in spans.items())
     return Citations(
         tuple(Citation(number, item, tuple(places)) for number, item, places in found if item is not None),
-        tuple(number for number, item, _ in found if item is None),
+        tuple(dict.fromkeys(number for mark in marks for number in mark.unknown)),
+        marks,
     )
 
 
-def cited_numbers(answer: str) -> Iterator[tuple[tuple[int, int], list[int]]]:
-    """Find the brackets of an answer, in order: start and end of each, and the numbers in it."""
-    for match in _CITATION.finditer(answer):
-        yield match.span(), _numbers(match.group(1))
+def strip_unknown(answer: str, citations: Citations) -> str:
+    """Take the made-up citations out of an answer, and leave the others as they are.
+
+    Args:
+        answer: the model's words.
+        citations: what ``parse_citations`` found in these words.
+
+    Returns:
+        The answer without numbers that were not sent; a bracket that named nothing else goes away with the space
+        before it.
+    """
+    kept: list[str] = []
+    place = 0
+    for mark in citations.marks:
+        if mark.unknown:
+            before = answer[place : mark.start]
+            numbers = "".join(f"[{number}]" for number in mark.numbers)
+            kept += [before if numbers else before.rstrip(" \t"), numbers]
+            place = mark.end
+    return "".join([*kept, answer[place:]])
 
 
-def _numbers(inside: str) -> list[int]:
-    numbers: list[int] = []
+def strip_citations(answer: str) -> str:
+    """Take all citations out of an answer.
+
+    For the history of a conversation: ``[1]`` of an earlier answer would name another document in the next one.
+    """
+    return strip_unknown(answer, parse_citations(answer, Prompt(())))
+
+
+def _marks(answer: str, prompt: Prompt) -> Iterator[Mark]:
+    code = code_spans(answer)
+    start, end = next(code, (len(answer), len(answer)))
+    for match in CITATION.finditer(answer):
+        while match.start() >= end:
+            start, end = next(code, (len(answer), len(answer) + 1))
+        if match.end() <= start:
+            numbers, unknown = _numbers(match["inside"], len(prompt.sent))
+            if answer.startswith("(", match.end()):
+                unknown = ()
+            if numbers or unknown:
+                yield Mark(match.start(), match.end(), numbers, unknown)
+
+
+def _numbers(inside: str, sent: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    named: list[int] = []
     for piece in _PIECE.finditer(inside):
-        first, last = int(piece.group(1)), int(piece.group(2) or piece.group(1))
-        numbers += range(first, last + 1) if first <= last <= first + 50 else [first, last]
-    return list(dict.fromkeys(numbers))
+        first, last = int(piece[1]), int(piece[2] or piece[1])
+        # What lies between is looked for among what was sent, however wide the range is.
+        named += [first, *range(max(first + 1, 1), min(last, sent + 1)), last]
+    known = (number for number in named if 1 <= number <= sent)
+    unknown = (number for number in named if not 1 <= number <= sent and number < _YEAR)
+    return tuple(dict.fromkeys(known)), tuple(dict.fromkeys(unknown))

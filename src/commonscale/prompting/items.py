@@ -101,12 +101,18 @@ class SentItem:
         item: the document.
         picture: its picture as it is sent; None if the item is text only.
         tokens: what the item costs: label, text and picture.
+        text: its text as it is sent: made harmless, and cut if it was too long.
+        cut: whether the text was cut.
+        note: why a passage is sent without its picture, in one sentence; empty if nothing is missing.
     """
 
     number: int
     item: PromptItem
     picture: PreparedPicture | None
     tokens: int
+    text: str
+    cut: bool = False
+    note: str = ""
 
     @property
     def label(self) -> str:
@@ -155,7 +161,7 @@ class Prompt:
         """Texts and pictures in the order in which the model reads them: each item's label beside its content."""
         parts: list[Part] = []
         for sent in self.sent:
-            words = f"{sent.label} {sent.item.text}".rstrip()
+            words = f"{sent.label} {sent.text}".rstrip()
             parts.append(TextPart(words, sent.number))
             if sent.picture is not None:
                 parts.append(PicturePart(sent.picture, sent.number))
