@@ -2,115 +2,81 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any, cast
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import cast
 
-from numpy.typing import NDArray
-
-from commonscale.answering.events import Event, Finished, Found, Piece, Rankings
-from commonscale.answering.items import index_item
+from commonscale.answering.events import Event, Finished, Found, Piece
+from commonscale.answering.limits import Limits
+from commonscale.answering.opening import answerer_for, builder_for
+from commonscale.answering.retrieval import Retrieval, check_question
 from commonscale.answering.threads import aclose, close, in_thread
-from commonscale.answering.types import Answer, Answerer, AsyncAnswerer, Condenser, Request, Turn
-from commonscale.core.errors import InvalidInputError
+from commonscale.answering.types import Answer, Answerer, AsyncAnswerer, Request, Turn
 from commonscale.core.ranking import Quotas
-from commonscale.core.search import JointSearch
-from commonscale.core.types import Hit, Question, Ranking
+from commonscale.core.threads import off_thread
+from commonscale.core.types import Ranking
+from commonscale.index.searching import OpenedIndex, open_search
 from commonscale.prompting.budget import Budget
-from commonscale.prompting.builder import PromptBuilder
 from commonscale.prompting.citations import parse_citations
-from commonscale.prompting.items import Prompt, PromptItem
-
-Encode = Callable[[Sequence[str]], NDArray[Any]]
-"""From n questions to their vectors (n, d), such as ``encoder.encode_questions``."""
+from commonscale.prompting.items import Prompt
 
 
-class QuestionAnswering:
+class QuestionAnswering(Retrieval):
     """Answers questions from the texts and pictures that a joint search finds.
 
     Safe to use from several threads, and from several tasks at once, if ``encode`` and the answerer are: a question
     leaves nothing behind in here.
-
-    Attributes:
-        joint: the search; finds and ranks.
-        answerer: the language model; may be replaced at any time, for questions asked from then on.
-        builder: decides what of a ranking is sent.
-        k: how many documents are looked for, unless a question says otherwise.
     """
 
-    def __init__(
-        self,
-        search: JointSearch,
-        encode: Encode,
+    @classmethod
+    def open(
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        llm: str | None = None,
+        base_url: str | None = None,
+        encoder: str | None = None,
+        device: str | None = None,
+        budget: Budget | None = None,
+        folders: Iterable[str | os.PathLike[str]] = (),
+        limits: Limits | None = None,
+        k: int = 20,
+    ) -> QuestionAnswering:
+        """Answer from an index that ``commonscale index`` made.
+
+        Args:
+            directory: the folder of the index. Without calibration it can be asked with ``raw=True`` only.
+            llm: ``PROVIDER:MODEL``, such as ``"openai:gpt-4.1-mini"``, or ``"demo"``; None takes what the index names.
+            base_url: of a server of your own that speaks the provider's protocol.
+            encoder: where the encoder is now, if it has moved.
+            device: as for ``load_encoder``.
+            budget: how much may be sent.
+            folders: where pictures may be read from beside the folder that was indexed.
+            limits: how long an answer may take.
+            k: how many documents to look for.
+
+        Raises:
+            InvalidInputError: if there is no index, or no language model is named.
+            AnswererError: if the language model cannot be used.
+            CommonscaleError: if the index or its encoder cannot be used.
+        """
+        opened = open_search(directory, encoder=encoder, device=device)
+        answerer = answerer_for(llm, opened.index.notes, base_url=base_url, limits=limits)
+        return cls.over(opened, answerer, budget=budget, folders=folders, k=k)
+
+    @classmethod
+    def over(
+        cls,
+        opened: OpenedIndex,
         answerer: Answerer,
         *,
-        builder: PromptBuilder | None = None,
-        to_item: Callable[[Hit], PromptItem] = index_item,
+        budget: Budget | None = None,
+        folders: Iterable[str | os.PathLike[str]] = (),
         k: int = 20,
-    ) -> None:
-        """Put the parts together.
-
-        Args:
-            search: finds and ranks; its calibration is looked at anew for every question.
-            encode: embeds questions.
-            answerer: the language model.
-            builder: decides what of a ranking is sent; None sends all that is found, but no pictures from files.
-            to_item: from a hit to what could be sent of it.
-            k: how many documents to look for, at least 1.
-        """
-        self.joint = search
-        self.answerer = answerer
-        self.builder = builder or PromptBuilder()
-        self.k = k
-        self._encode = encode
-        self._to_item = to_item
-
-    def search(
-        self, question: str, *, raw: bool = False, k: int | None = None, quotas: Quotas | None = None
-    ) -> Ranking:
-        """Rank documents for a question.
-
-        Args:
-            question: in words.
-            raw: by raw cosine instead of on the common scale.
-            k: how many documents; None for those of the constructor.
-            quotas: least and most of a modality.
-
-        Raises:
-            InvalidInputError: if the question is empty.
-            NotCalibratedError: if nothing is calibrated, and ``raw`` is not asked for.
-            SourceError: if a store fails.
-        """
-        quotas = quotas or Quotas()
-        return self.joint.search(
-            self._embedded(question), k or self.k, minimum=quotas.minimum, maximum=quotas.maximum, raw=raw
-        )
-
-    def rankings(self, question: str, *, k: int | None = None, quotas: Quotas | None = None) -> Rankings:
-        """Rank documents both ways, from one embedding of the question; arguments as for ``search``."""
-        asked, quotas, search = self._embedded(question), quotas or Quotas(), self.joint
-        least, most, k = quotas.minimum, quotas.maximum, k or self.k
-        raw = search.search(asked, k, minimum=least, maximum=most, raw=True)
-        if search.calibration is None:
-            return Rankings(raw, None)
-        return Rankings(raw, search.search(asked, k, minimum=least, maximum=most))
-
-    def standalone(self, question: str, history: Sequence[Turn]) -> str:
-        """Word a follow-up question so that it can be searched for without the earlier turns.
-
-        Returns:
-            The question itself if there are no earlier turns, or if the answerer is no ``Condenser``.
-
-        Raises:
-            AnswererError: if the answerer cannot be asked.
-        """
-        if not history or not isinstance(self.answerer, Condenser):
-            return question
-        return self.answerer.condense(question, history).strip() or question
-
-    def prompt(self, ranking: Ranking, budget: Budget | None = None) -> Prompt:
-        """Decide what of a ranking is sent; ``budget`` replaces that of the builder."""
-        return self._builder(budget).build(map(self._to_item, ranking))
+    ) -> QuestionAnswering:
+        """Answer from an index that is open already; arguments as for ``open``."""
+        builder = builder_for(opened, budget, folders)
+        return cls(opened.search, opened.encoder.encode_questions, answerer, builder=builder, k=k)
 
     def stream(
         self,
@@ -142,7 +108,7 @@ class QuestionAnswering:
             AnswererError: if the answerer fails; pieces that came before are no whole answer.
             CommonscaleError: as for ``search``.
         """
-        _check(question)
+        check_question(question)
         answerer, searched = self.answerer, question
         if ranking is None:
             searched = self.standalone(question, history)
@@ -190,12 +156,12 @@ class QuestionAnswering:
         Embedding, searching and preparing pictures happen in threads, and so does an answerer that is no
         ``AsyncAnswerer``.
         """
-        _check(question)
+        check_question(question)
         answerer, searched = self.answerer, question
         if ranking is None:
-            searched = await asyncio.to_thread(self.standalone, question, history)
-            ranking = await asyncio.to_thread(self.search, searched, raw=raw, k=k, quotas=quotas)
-        prompt = await asyncio.to_thread(self.prompt, ranking, budget)
+            searched = await off_thread(self.standalone, question, history)
+            ranking = await off_thread(self.search, searched, raw=raw, k=k, quotas=quotas)
+        prompt = await off_thread(self.prompt, ranking, budget)
         yield Found(searched, ranking, prompt)
         request = Request(question, prompt, tuple(history))
         text: list[str] = []
@@ -224,18 +190,6 @@ class QuestionAnswering:
         """As ``ask``, without holding up the event loop."""
         events = self.astream(question, history, ranking=ranking, raw=raw, k=k, quotas=quotas, budget=budget)
         return cast("Finished", [event async for event in events][-1]).answer
-
-    def _embedded(self, question: str) -> Question:
-        _check(question)
-        return Question(question, self._encode([question])[0])
-
-    def _builder(self, budget: Budget | None) -> PromptBuilder:
-        return self.builder if budget is None else PromptBuilder(budget, self.builder.pictures)
-
-
-def _check(question: str) -> None:
-    if not isinstance(question, str) or not question.strip():
-        raise InvalidInputError(f"the question must be text that is not empty, got {question!r}; say what to look for")
 
 
 def _finished(text: str, prompt: Prompt, ranking: Ranking) -> Finished:

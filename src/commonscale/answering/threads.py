@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
+from commonscale.core.threads import off_thread
+
 T = TypeVar("T")
 
 _END: Any = object()
@@ -24,7 +26,7 @@ async def in_thread(iterator: Iterator[T]) -> AsyncIterator[T]:
     step: asyncio.Future[T] | None = None
     try:
         while True:
-            step = asyncio.ensure_future(asyncio.to_thread(next, iterator, _END))
+            step = asyncio.ensure_future(off_thread(next, iterator, _END))
             # Shielded: a thread cannot be interrupted, and an iterator at work cannot be closed.
             item = await asyncio.shield(step)
             if item is _END:

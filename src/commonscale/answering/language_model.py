@@ -1,0 +1,77 @@
+"""What answerers over the chat models of all frameworks have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
+
+from commonscale.answering.failures import Failures
+from commonscale.answering.limits import Limits, alimited, limited
+from commonscale.answering.types import Request, Turn
+from commonscale.prompting.instructions import ANSWER_INSTRUCTIONS, CONDENSE_INSTRUCTIONS, condense_text, user_parts
+from commonscale.prompting.items import PreparedPicture
+
+Parts = Sequence[str | PreparedPicture]
+"""A user's message: texts and pictures in order."""
+
+
+class LanguageModelAnswerer(ABC):
+    """Asks a chat model: instructions, earlier turns, the numbered documents with their pictures, the question.
+
+    Whatever goes wrong is told as one ``AnswererError`` that a user can read and that holds no key.
+    """
+
+    def __init__(
+        self, failures: Failures, *, instructions: str = ANSWER_INSTRUCTIONS, limits: Limits | None = None
+    ) -> None:
+        """Ask as follows.
+
+        Args:
+            failures: explains what goes wrong, and names the model.
+            instructions: the system message.
+            limits: how long an answer may take.
+        """
+        self._failures = failures
+        self._instructions = instructions
+        self._limits = limits or Limits()
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return self._failures.name
+
+    def stream(self, request: Request) -> Iterator[str]:
+        """Answer, piece by piece.
+
+        Raises:
+            AnswererError: if the model cannot be asked, takes too long, or breaks off.
+        """
+        parts = user_parts(request.prompt, request.question)
+        return self._limited(self._instructions, request.history, parts)
+
+    def astream(self, request: Request) -> AsyncIterator[str]:
+        """As ``stream``, on the event loop."""
+        parts = user_parts(request.prompt, request.question)
+        make = partial(self._asend, self._instructions, request.history, parts)
+        return alimited(make, self._limits, self.name, self._failures)
+
+    def condense(self, question: str, history: Sequence[Turn]) -> str:
+        """Word a follow-up question so that it stands for itself.
+
+        Raises:
+            AnswererError: as for ``stream``.
+        """
+        conversation = condense_text([(turn.question, turn.answer) for turn in history], question)
+        return "".join(self._limited(CONDENSE_INSTRUCTIONS, (), [conversation])).strip()
+
+    def _limited(self, system: str, history: Sequence[Turn], parts: Parts) -> Iterator[str]:
+        return limited(partial(self._send, system, history, parts), self._limits, self.name, self._failures)
+
+    @abstractmethod
+    def _send(self, system: str, history: Sequence[Turn], parts: Parts) -> Iterator[str]:
+        """Send one request and give the words of the answer as they come; may raise whatever the client raises."""
+
+    @abstractmethod
+    def _asend(self, system: str, history: Sequence[Turn], parts: Parts) -> AsyncIterator[str]:
+        """As ``_send``, on the event loop."""

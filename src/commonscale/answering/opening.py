@@ -1,0 +1,75 @@
+"""From the folder of an index, and the name of a language model, to answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from commonscale.answering.chat_model import ChatModelAnswerer
+from commonscale.answering.limits import Limits
+from commonscale.answering.naming import EXAMPLES
+from commonscale.answering.types import Answerer
+from commonscale.core.errors import InvalidInputError
+from commonscale.index.searching import OpenedIndex
+from commonscale.prompting.budget import Budget
+from commonscale.prompting.builder import PromptBuilder
+from commonscale.prompting.pictures import Pictures
+
+LLM = "llm"
+"""The note of an index that names the language model to ask if the user names none."""
+
+DEMO = "demo"
+"""The name of the small model of the demonstration, which needs no network and no key."""
+
+
+def answerer_for(
+    name: str | None,
+    notes: Mapping[str, Any],
+    *,
+    base_url: str | None = None,
+    limits: Limits | None = None,
+    **settings: Any,
+) -> Answerer:
+    """Give the language model of a name, or of an index.
+
+    Args:
+        name: ``PROVIDER:MODEL``, or ``"demo"``; None takes what the index names.
+        notes: of the index.
+        base_url: as for ``ChatModelAnswerer.from_name``.
+        limits: how long an answer may take.
+        **settings: for the model, such as ``temperature``.
+
+    Raises:
+        InvalidInputError: if there is no name, with how to give one; or if it is of another form.
+        AnswererError: if the model cannot be used.
+    """
+    # What an index names runs on this machine: a folder from elsewhere must not choose who is sent the documents.
+    name = name or (DEMO if notes.get(LLM) == DEMO else None)
+    if name is None:
+        raise InvalidInputError(
+            f"no language model is named; name one with --llm PROVIDER:MODEL (or the environment variable "
+            f"COMMONSCALE_LLM), such as {EXAMPLES}; for a server of your own that speaks OpenAI's protocol: "
+            f"--llm openai:MODEL --base-url http://localhost:8000/v1"
+        )
+    if name == DEMO:
+        from commonscale.demo.answering import DrawnWorldAnswerer
+
+        return DrawnWorldAnswerer()
+    return ChatModelAnswerer.from_name(name, base_url=base_url, limits=limits, **settings)
+
+
+def builder_for(
+    opened: OpenedIndex, budget: Budget | None = None, folders: Iterable[str | os.PathLike[str]] = ()
+) -> PromptBuilder:
+    """Make the builder of prompts for an index: pictures are read from the folder that was indexed, and no other.
+
+    Args:
+        opened: the index.
+        budget: how much may be sent.
+        folders: others that pictures may be read from, for an index that records no folder or whose pictures have
+            moved.
+    """
+    recorded = [] if opened.folder is None else [opened.folder]
+    return PromptBuilder(budget, Pictures([*recorded, *map(Path, folders)]))
