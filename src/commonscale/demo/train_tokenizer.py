@@ -48,10 +48,10 @@ def write_tokenizer(texts: Iterable[str], folder: Path) -> dict[str, int]:
     pieces = [*alphabet, *(f"{sign}</w>" for sign in alphabet), *("".join(pair) for pair in merges), START, END]
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "vocab.json", vocabulary)
+    write_json(folder / "vocab.json", vocabulary)
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _write_json(
+    write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "CLIPTokenizer",
@@ -68,7 +68,7 @@ def write_tokenizer(texts: Iterable[str], folder: Path) -> dict[str, int]:
 
 def write_image_settings(folder: Path) -> None:
     """Write ``preprocessor_config.json``: resize, crop to a square, scale the pixels to [-1, 1]."""
-    _write_json(
+    write_json(
         folder / "preprocessor_config.json",
         {
             "image_processor_type": "CLIPImageProcessor",
@@ -87,5 +87,6 @@ def write_image_settings(folder: Path) -> None:
     )
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write one of a checkpoint's settings files."""
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

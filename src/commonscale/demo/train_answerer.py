@@ -1,0 +1,232 @@
+"""Train the demo's answerer: a small LLaVA, from scratch, on drawn scenes that the demo never uses.
+
+    python -m commonscale.demo.train_answerer --out FOLDER
+
+An ordinary LLaVA (Liu et al. 2023, "Visual Instruction Tuning"): a CLIP vision tower, whose weights begin as those of
+the demo's encoder, a projector, and a small Llama that begins at random. It reads a picture or a passage, then a
+question, and learns to say the answer, or "unknown" where the item shows another scene. The loss is the usual one of
+the next token, of answers only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from commonscale.demo.drawing import draw
+from commonscale.demo.scenes import Scene, distinct_scenes
+from commonscale.demo.train_answer_batches import IGNORED, Asked, Packed, pack
+from commonscale.demo.train_answer_model import build_model, save
+from commonscale.demo.train_answer_questions import ask_about
+from commonscale.demo.train_answer_tokenizer import (
+    ANSWER,
+    ASK,
+    END,
+    PAD,
+    PICTURE,
+    build_tokenizer,
+    words_of,
+    write_processor,
+)
+from commonscale.demo.train_tokenizer import PICTURE_SIZE
+from commonscale.demo.wording import passage
+from commonscale.demo.world import build_world
+
+HELD_OUT = 400
+"""Scenes kept apart from training and from the demo, to measure answers on."""
+
+SAVED_EVERY = 200
+Pixels = npt.NDArray[np.uint8]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training run depends on, besides the code."""
+
+    seed: int = 0
+    steps: int = 2200
+    scenes: int = 8_000
+    pictures: int = 16
+    passages: int = 8
+    questions: int = 8
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    weight_decay: float = 0.05
+    width: int = 128
+    inner: int = 384
+    layers: int = 4
+    heads: int = 4
+    vision_layers: int = 3
+    precision: str = "bfloat16"
+
+
+def scenes_for(settings: Settings) -> tuple[list[Scene], list[Scene]]:
+    """Sample the scenes to train on and those to measure on; none of them is in the demo's world."""
+    excluded = build_world().keys
+    scenes = distinct_scenes(settings.scenes + HELD_OUT, random.Random(settings.seed + 1), excluded=excluded)
+    return scenes[:-HELD_OUT], scenes[-HELD_OUT:]
+
+
+def train(out: Path, settings: Settings) -> None:
+    """Train, measure and save one answerer with its card.
+
+    Args:
+        out: the folder of the checkpoint.
+        settings: the run.
+    """
+    import torch
+
+    torch.manual_seed(settings.seed)
+    torch.set_num_threads(1)
+    scenes, _held_out = scenes_for(settings)
+    log.info("drawing %d scenes", len(scenes))
+    pictures = np.stack([_pixels(scene) for scene in scenes])
+    rng = random.Random(settings.seed)
+    sentences = (words for scene in scenes for words in (passage(scene, rng), *ask_about(scene, scenes, rng)))
+    tokenizer = build_tokenizer(words_of(sentences))
+    model = build_model(settings, tokenizer.get_vocab())
+    write_processor(tokenizer, out, model.config.vision_config.patch_size)
+    started = time.perf_counter()
+    losses = Training(model, tokenizer, settings, scenes, pictures).run(out)
+    save(model, out)
+    minutes = (time.perf_counter() - started) / 60
+    log.info("loss %.4f after %.1f minutes", float(np.mean(losses[-50:])), minutes)
+
+
+class Training:
+    """One run over the training scenes."""
+
+    def __init__(self, model: Any, tokenizer: Any, settings: Settings, scenes: list[Scene], pictures: Pixels) -> None:
+        """Set up the run.
+
+        Args:
+            model: trained in place.
+            tokenizer: its tokenizer.
+            settings: the run.
+            scenes: what is drawn and told.
+            pictures: the scenes' pixels, shape (scenes, side, side, 3).
+        """
+        self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        self.scenes, self.pictures = scenes, pictures
+        self._rng = random.Random(settings.seed)
+        self._padding = tokenizer.convert_tokens_to_ids(PAD)
+        self._shown = [
+            tokenizer.bos_token_id,
+            *[tokenizer.convert_tokens_to_ids(PICTURE)] * model.config.image_seq_length,
+        ]
+
+    def run(self, out: Path) -> list[float]:
+        """Train, saving now and then, and give the loss of every step."""
+        import torch
+
+        settings = self.settings
+        optimizer = torch.optim.AdamW(self._groups(), lr=settings.learning_rate, betas=(0.9, 0.98))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        losses: list[float] = []
+        order = self._order()
+        started = time.perf_counter()
+        for step in range(settings.steps):
+            shown, told = ([next(order) for _ in range(n)] for n in (settings.pictures, settings.passages))
+            loss = (self._loss(shown, pictured=True) + self._loss(told, pictured=False)) / 2
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+            if step % 25 == 0:
+                log.info(
+                    "step %d of %d: loss %.3f, %.0f s", step, settings.steps, losses[-1], time.perf_counter() - started
+                )
+            if step % SAVED_EVERY == SAVED_EVERY - 1:
+                save(self.model, out)
+        return losses
+
+    def _groups(self) -> list[dict[str, Any]]:
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        return [
+            {"params": matrices, "weight_decay": self.settings.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+
+    def _rate(self, step: int) -> float:
+        """Warm up linearly, then fall to zero as a cosine."""
+        settings = self.settings
+        return min((step + 1) / settings.warmup, 0.5 * (1 + math.cos(math.pi * step / settings.steps)))
+
+    def _order(self) -> Iterator[int]:
+        """Go through the scenes in a new order each time."""
+        while True:
+            yield from self._rng.sample(range(len(self.scenes)), len(self.scenes))
+
+    def _loss(self, chosen: list[int], *, pictured: bool) -> Any:
+        """Compute the mean loss of the answers' tokens."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        items = [self._shown if pictured else self._told(index) for index in chosen]
+        batch = pack(items, [self._asked(index) for index in chosen], self._padding)
+        with torch.autocast(
+            "cpu", getattr(torch, self.settings.precision), enabled=self.settings.precision != "float32"
+        ):
+            hidden = self._hidden(batch, chosen if pictured else None)
+            learned = batch.labels != IGNORED
+            logits = self.model.lm_head(hidden[learned])
+        return cross_entropy(logits.float(), batch.labels[learned])
+
+    def _hidden(self, batch: Packed, shown: list[int] | None) -> Any:
+        import torch
+
+        model = self.model.model
+        embedded = model.get_input_embeddings()(batch.ids)
+        if shown is not None:
+            pixels = torch.from_numpy(self.pictures[shown]).permute(0, 3, 1, 2).float() / 127.5 - 1
+            states = model.vision_tower(pixels, output_hidden_states=True).hidden_states
+            seen = model.multi_modal_projector(states[model.config.vision_feature_layer][:, 1:])
+            embedded = torch.cat([embedded[:, :1], seen.to(embedded.dtype), embedded[:, 1 + seen.shape[1] :]], dim=1)
+        mask = torch.where(batch.seen, 0.0, float("-inf"))
+        return model.language_model(inputs_embeds=embedded, attention_mask=mask, position_ids=batch.positions)[0]
+
+    def _told(self, index: int) -> list[int]:
+        ids: list[int] = self.tokenizer(passage(self.scenes[index], self._rng))["input_ids"]
+        return ids
+
+    def _asked(self, index: int) -> list[Asked]:
+        asked = [ask_about(self.scenes[index], self.scenes, self._rng) for _ in range(self.settings.questions)]
+        questions = self.tokenizer([f"{ASK} {q} {ANSWER}" for q, _ in asked], add_special_tokens=False)["input_ids"]
+        answers = self.tokenizer([f"{a} {END}" for _, a in asked], add_special_tokens=False)["input_ids"]
+        return list(zip(questions, answers, strict=True))
+
+
+def _pixels(scene: Scene) -> Pixels:
+    """Draw a scene as it is read later: the picture of a file, made smaller."""
+    from PIL import Image
+
+    return np.asarray(draw(scene).resize((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.BICUBIC))
+
+
+def main() -> None:
+    """Train from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
+    for name, value in asdict(Settings()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    arguments = vars(parser.parse_args())
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    train(arguments.pop("out"), Settings(**arguments))
+
+
+if __name__ == "__main__":
+    main()
