@@ -1,8 +1,8 @@
 """Which documents an answer cites.
 
-What counts as a citation: ``[1]``, ``[1, 3]``, ``[1][3]``, ``[2-4]``, ``[^1]``, ``[Document 1]``, the brackets of
-``【1】`` and ``［1］``, and brackets with Markdown's escape. What does not: ``(1)``, which is how prose counts; anything in
-code (`` `a[0]` `` and fenced blocks); numbers of four and more digits that were not sent, which are years. The text of a
+What counts as a citation: ``[1]``, ``[1, 3]``, ``[1][3]``, ``[2-4]``, ``[^1]``, ``[Document 1]``, full-width brackets as
+in ``【1】``, and brackets with Markdown's escape. What does not: ``(1)``, which is how prose counts; anything in code
+(`` `a[0]` `` and fenced blocks); numbers of four and more digits that were not sent, which are years. The text of a
 link, ``[1](https://...)``, counts if there is such a document, and is no error if there is none.
 
 All of it takes time in proportion to the answer, so that a page can look again whenever a piece has come.
@@ -20,6 +20,7 @@ from commonscale.prompting.untrusted import CITATION
 
 _PIECE = re.compile(r"(\d+)(?:[^\d,;&\w]*[-–—][^\d,;&\w]*(\d+))?")
 _YEAR = 1000
+_WIDEST = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,26 +129,43 @@ def strip_citations(answer: str) -> str:
     return strip_unknown(answer, parse_citations(answer, Prompt(())))
 
 
-def _marks(answer: str, prompt: Prompt) -> Iterator[Mark]:
+def cited_numbers(answer: str, sent: int | None = None) -> Iterator[tuple[tuple[int, int], list[int]]]:
+    """Find the brackets of an answer, and all numbers in them.
+
+    Args:
+        answer: the model's words.
+        sent: how many documents the model was sent. None if that is not known here: no number is then told from one
+            that was made up, and no range is wider than 50.
+
+    Yields:
+        Start and end of each bracket, in order, and its numbers, each once. Brackets without any are passed over.
+    """
     code = code_spans(answer)
-    start, end = next(code, (len(answer), len(answer)))
+    start, end = next(code, (len(answer), len(answer) + 1))
     for match in CITATION.finditer(answer):
         while match.start() >= end:
             start, end = next(code, (len(answer), len(answer) + 1))
-        if match.end() <= start:
-            numbers, unknown = _numbers(match["inside"], len(prompt.sent))
-            if answer.startswith("(", match.end()):
-                unknown = ()
-            if numbers or unknown:
-                yield Mark(match.start(), match.end(), numbers, unknown)
+        if match.end() > start:
+            continue
+        numbers = _numbers(match["inside"], sent)
+        if sent is not None and answer.startswith("(", match.end()):
+            numbers = [number for number in numbers if 1 <= number <= sent]
+        if numbers:
+            yield match.span(), numbers
 
 
-def _numbers(inside: str, sent: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _marks(answer: str, prompt: Prompt) -> Iterator[Mark]:
+    sent = len(prompt.sent)
+    for (start, end), numbers in cited_numbers(answer, sent):
+        known = tuple(number for number in numbers if 1 <= number <= sent)
+        yield Mark(start, end, known, tuple(number for number in numbers if number not in known))
+
+
+def _numbers(inside: str, sent: int | None) -> list[int]:
     named: list[int] = []
     for piece in _PIECE.finditer(inside):
         first, last = int(piece[1]), int(piece[2] or piece[1])
         # What lies between is looked for among what was sent, however wide the range is.
-        named += [first, *range(max(first + 1, 1), min(last, sent + 1)), last]
-    known = (number for number in named if 1 <= number <= sent)
-    unknown = (number for number in named if not 1 <= number <= sent and number < _YEAR)
-    return tuple(dict.fromkeys(known)), tuple(dict.fromkeys(unknown))
+        widest = min(last, first + _WIDEST) if sent is None else min(last, sent + 1)
+        named += [first, *range(max(first + 1, 1), widest), last]
+    return [number for number in dict.fromkeys(named) if number < _YEAR or number <= (sent or 0)]
