@@ -1,6 +1,6 @@
 """Which documents an answer cites.
 
-What counts as a citation: ``[1]``, ``[1, 3]``, ``[1][3]``, ``[2-4]``, ``[^1]``, ``[Document 1]``, full-width brackets as
+What counts as a citation: ``[1]``, ``[1, 3]``, ``[1][3]``, ``[2-4]``, ``[^1]``, ``[Document 1]``, wide brackets as
 in ``【1】``, and brackets with Markdown's escape. What does not: ``(1)``, which is how prose counts; anything in code
 (`` `a[0]` `` and fenced blocks); numbers of four and more digits that were not sent, which are years. The text of a
 link, ``[1](https://...)``, counts if there is such a document, and is no error if there is none.
@@ -11,7 +11,7 @@ All of it takes time in proportion to the answer, so that a page can look again 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from commonscale.prompting.code_spans import code_spans
@@ -86,14 +86,14 @@ def parse_citations(answer: str, prompt: Prompt) -> Citations:
         The documents that it cites, and the numbers that it made up. Of a range that goes beyond what was sent, only
         its ends count as made up.
     """
-    marks = tuple(_marks(answer, prompt))
+    documents = {sent.number: sent.item for sent in prompt.sent}
+    marks = tuple(_mark(span, numbers, documents) for span, numbers in cited_numbers(answer, documents))
     spans: dict[int, list[tuple[int, int]]] = {}
     for mark in marks:
         for number in mark.numbers:
             spans.setdefault(number, []).append((mark.start, mark.end))
-    found = ((number, prompt.item(number), places) for number, places in spans.items())
     return Citations(
-        tuple(Citation(number, item, tuple(places)) for number, item, places in found if item is not None),
+        tuple(Citation(number, documents[number], tuple(places)) for number, places in spans.items()),
         tuple(dict.fromkeys(number for mark in marks for number in mark.unknown)),
         marks,
     )
@@ -129,13 +129,13 @@ def strip_citations(answer: str) -> str:
     return strip_unknown(answer, parse_citations(answer, Prompt(())))
 
 
-def cited_numbers(answer: str, sent: int | None = None) -> Iterator[tuple[tuple[int, int], list[int]]]:
+def cited_numbers(answer: str, known: Collection[int] | None = None) -> Iterator[tuple[tuple[int, int], list[int]]]:
     """Find the brackets of an answer, and all numbers in them.
 
     Args:
         answer: the model's words.
-        sent: how many documents the model was sent. None if that is not known here: no number is then told from one
-            that was made up, and no range is wider than 50.
+        known: the numbers that were sent. None if they are not known here: none is then told from one that was made
+            up, and of a range no more than 50 numbers are given.
 
     Yields:
         Start and end of each bracket, in order, and its numbers, each once. Brackets without any are passed over.
@@ -147,25 +147,22 @@ def cited_numbers(answer: str, sent: int | None = None) -> Iterator[tuple[tuple[
             start, end = next(code, (len(answer), len(answer) + 1))
         if match.end() > start:
             continue
-        numbers = _numbers(match["inside"], sent)
-        if sent is not None and answer.startswith("(", match.end()):
-            numbers = [number for number in numbers if 1 <= number <= sent]
+        numbers = _numbers(match["inside"], known)
+        if known is not None and answer.startswith("(", match.end()):
+            numbers = [number for number in numbers if number in known]
         if numbers:
             yield match.span(), numbers
 
 
-def _marks(answer: str, prompt: Prompt) -> Iterator[Mark]:
-    sent = len(prompt.sent)
-    for (start, end), numbers in cited_numbers(answer, sent):
-        known = tuple(number for number in numbers if 1 <= number <= sent)
-        yield Mark(start, end, known, tuple(number for number in numbers if number not in known))
+def _mark(span: tuple[int, int], numbers: Sequence[int], known: Collection[int]) -> Mark:
+    unknown = tuple(number for number in numbers if number not in known)
+    return Mark(*span, tuple(number for number in numbers if number in known), unknown)
 
 
-def _numbers(inside: str, sent: int | None) -> list[int]:
+def _numbers(inside: str, known: Collection[int] | None) -> list[int]:
     named: list[int] = []
     for piece in _PIECE.finditer(inside):
         first, last = int(piece[1]), int(piece[2] or piece[1])
-        # What lies between is looked for among what was sent, however wide the range is.
-        widest = min(last, first + _WIDEST) if sent is None else min(last, sent + 1)
-        named += [first, *range(max(first + 1, 1), widest), last]
-    return [number for number in dict.fromkeys(named) if number < _YEAR or number <= (sent or 0)]
+        between = range(first + 1, min(last, first + _WIDEST)) if known is None else sorted(known)
+        named += [first, *(number for number in between if first < number < last), last]
+    return [number for number in dict.fromkeys(named) if number < _YEAR or number in (known or ())]
