@@ -10,10 +10,10 @@ from langchain_core.documents import Document
 from langchain_core.messages.content import ContentBlock
 
 from commonscale.core.errors import ImageError, InvalidInputError, SkippedImageWarning
-from commonscale.core.recorded import MODALITY_KEY
-from commonscale.core.types import IMAGE, TEXT
 from commonscale.core.warn import warn
-from commonscale.langchain.pictures import ImageKeys, image_block
+from commonscale.langchain.pictures import ImageKeys, image_block, no_picture, picture_source, prepared_block
+from commonscale.langchain.prompt_items import check_documents
+from commonscale.prompting.pictures import Pictures
 
 Missing = Literal["raise", "note"]
 
@@ -29,13 +29,18 @@ def to_content_blocks(
     modality_key: str = "modality",
     folder: str | os.PathLike[str] | None = None,
     missing: Missing = "raise",
+    pictures: Pictures | None = None,
 ) -> list[ContentBlock]:
     """Turn documents into LangChain's standard content blocks, in their order.
 
     A text becomes a text block. An image becomes an image block, after a text block with its caption if its
     content is not empty. Files are read and sent as base64, with the type that their first bytes show; http(s)
     URLs are passed on. Use the blocks as ``HumanMessage(content_blocks=...)``, or the function as a step of a
-    chain. Paths come from metadata: do not read pictures of documents whose metadata strangers wrote.
+    chain.
+
+    Paths and URLs come from metadata. If strangers may have written these, give ``pictures=Pictures([folder])``: then
+    nothing else is read, and pictures are shrunk. ``prompt_items`` and ``prompt_blocks`` number documents and keep to a
+    budget as well; ``create_multimodal_qa_chain`` does all of it.
 
     Args:
         documents: best first.
@@ -47,58 +52,53 @@ def to_content_blocks(
         modality_key: metadata key that names a document's modality: ``"image"`` is sent as a picture, ``"text"`` as
             text, any other (a table) as a picture if its metadata name one, else as text. A document without label
             is an image if its metadata name a picture, or if it was found as one.
-        folder: where relative paths start.
+        folder: where relative paths start; with ``pictures``, its folders by default.
         missing: what to do about a picture that cannot be read: ``"raise"``, or ``"note"`` to put a note in
             its place, with a ``SkippedImageWarning``.
+        pictures: reads, shrinks and encodes the pictures, from where it may and from nowhere else; None reads
+            whatever the metadata name, and sends it as it is.
 
     Returns:
         The blocks: at least one for every document with content.
 
     Raises:
-        ImageError: if a picture is missing, cannot be read or is no picture, and ``missing="raise"``.
+        ImageError: if a picture is missing, may not or cannot be read, or is no picture, and ``missing="raise"``.
         InvalidInputError: if ``documents`` is no list of documents, or ``missing`` is something else.
     """
     if missing not in ("raise", "note"):
         raise InvalidInputError(f"missing must be 'raise' or 'note', got {missing!r}")
-    _check(documents)
-    keys = ImageKeys(image_path_key, image_url_key, image_base64_key, mime_type_key, content_is_base64, folder)
+    check_documents(documents)
+    keys = ImageKeys(
+        image_path_key, image_url_key, image_base64_key, mime_type_key, content_is_base64, folder, modality_key
+    )
+    if pictures is not None:
+        sources = [picture_source(document, keys) for document in documents if keys.is_image(document)]
+        pictures.prepare_all([source for source in sources if source is not None])
     blocks: list[dict[str, Any]] = []
     for document in documents:
-        is_image = _is_image(document, modality_key, keys)
+        is_image = keys.is_image(document)
         if document.page_content and not (is_image and content_is_base64):
             blocks.append({"type": "text", "text": document.page_content})
         if is_image:
-            blocks.append(_picture(document, keys, missing))
+            blocks.append(_picture(document, keys, missing, pictures))
     return cast("list[ContentBlock]", blocks)
 
 
-def _check(documents: Any) -> None:
-    if isinstance(documents, Document):
-        raise InvalidInputError(f"a list of documents is needed, got one document {documents.id!r}; put it into a list")
-    if not isinstance(documents, Sequence):
-        raise InvalidInputError(f"a list of documents is needed, got {type(documents).__name__}: {documents!r:.200}")
-    for document in documents:
-        if not isinstance(document, Document):
-            raise InvalidInputError(
-                f"a list of LangChain documents is needed, got one with a {type(document).__name__}: {document!r:.200}"
-            )
-
-
-def _is_image(document: Document, modality_key: str, keys: ImageKeys) -> bool:
-    """Tell what a document is by its label, else by its picture, else by the modality it was found in."""
-    label = document.metadata.get(modality_key)
-    if label in (IMAGE, TEXT):
-        return bool(label == IMAGE)
-    if keys.found_in(document.metadata):
-        return True
-    return not label and document.metadata.get(MODALITY_KEY) == IMAGE
-
-
-def _picture(document: Document, keys: ImageKeys, missing: Missing) -> dict[str, Any]:
+def _picture(document: Document, keys: ImageKeys, missing: Missing, pictures: Pictures | None) -> dict[str, Any]:
     try:
-        return image_block(document, keys)
+        return image_block(document, keys) if pictures is None else _prepared(document, keys, pictures)
     except ImageError as error:
         if missing == "raise":
             raise
         warn(f"a picture was left out of the message: {error}", SkippedImageWarning)
         return {"type": "text", "text": f"[picture {document.id or ''} is not available]".replace("  ", " ")}
+
+
+def _prepared(document: Document, keys: ImageKeys, pictures: Pictures) -> dict[str, Any]:
+    source = picture_source(document, keys)
+    if source is None:
+        raise no_picture(document, keys)
+    try:
+        return prepared_block(pictures.prepare(source))
+    except ImageError as error:
+        raise ImageError(f"the picture of document {document.id!r} cannot be sent: {error}") from error

@@ -8,12 +8,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from langchain_core.documents import Document
 
 from commonscale.core.errors import ImageError
+from commonscale.core.recorded import MODALITY_KEY
+from commonscale.core.types import IMAGE, TEXT
+from commonscale.prompting.items import PreparedPicture
+
+if TYPE_CHECKING:
+    from commonscale.encoders.images import ImageInput
 
 _HEIF_BRANDS = {b"avif": "image/avif", b"avis": "image/avif", b"heic": "image/heic", b"heix": "image/heic"}
 
@@ -29,7 +35,7 @@ _SIGNATURES = {
 
 @dataclass(frozen=True)
 class ImageKeys:
-    """Where documents keep their pictures.
+    """Where documents keep their pictures, and the word for what they are.
 
     Attributes:
         path: metadata key of a file.
@@ -39,6 +45,7 @@ class ImageKeys:
         content_is_base64: whether the content of an image document is its picture in base64, as LangChain's
             Chroma writes it.
         folder: where relative paths start.
+        modality: metadata key that names a document's modality.
     """
 
     path: str = "image_path"
@@ -47,10 +54,20 @@ class ImageKeys:
     mime_type: str = "mime_type"
     content_is_base64: bool = False
     folder: str | os.PathLike[str] | None = None
+    modality: str = "modality"
 
     def found_in(self, metadata: Mapping[str, Any]) -> bool:
         """Tell whether metadata name a picture."""
         return any(metadata.get(key) for key in (self.path, self.url, self.base64))
+
+    def is_image(self, document: Document) -> bool:
+        """Tell what a document is by its label, else by its picture, else by the modality it was found in."""
+        label = document.metadata.get(self.modality)
+        if label in (IMAGE, TEXT):
+            return bool(label == IMAGE)
+        if self.found_in(document.metadata):
+            return True
+        return not label and document.metadata.get(MODALITY_KEY) == IMAGE
 
 
 def image_block(document: Document, keys: ImageKeys) -> dict[str, Any]:
@@ -75,15 +92,48 @@ def image_block(document: Document, keys: ImageKeys) -> dict[str, Any]:
         return _block(document, _read(document, metadata[keys.path], keys), None)
     url = metadata.get(keys.url)
     if not url:
-        raise ImageError(
-            f"image document {document.id!r} has no picture: none of metadata[{keys.path!r}], [{keys.url!r}] and "
-            f"[{keys.base64!r}] is set; name the keys that your documents use"
-        )
+        raise no_picture(document, keys)
     if str(url).startswith("data:"):
         return _block(document, _from_data_url(document, str(url)), None)
     if not str(url).startswith(("http://", "https://")):
         raise ImageError(f"the URL {url!r} of document {document.id!r} is neither http(s) nor data")
     return {"type": "image", "url": str(url)}
+
+
+def picture_source(document: Document, keys: ImageKeys) -> ImageInput | None:
+    """Give what ``commonscale.prompting.Pictures`` can read the picture of an image document from.
+
+    Args:
+        document: a document with a picture: base64 is preferred to a path, a path to a URL.
+        keys: where to look.
+
+    Returns:
+        A data URI, a path or a URL; nothing is read or decoded yet. None if the metadata name no picture.
+    """
+    metadata = document.metadata
+    encoded = document.page_content if keys.content_is_base64 else metadata.get(keys.base64)
+    if encoded:
+        text = str(encoded)
+        return text if text.startswith("data:") else f"data:;base64,{text}"
+    if metadata.get(keys.path):
+        # As a path, so that nothing under this key can pass for a URL.
+        return Path(keys.folder or "", str(metadata[keys.path]))
+    return str(metadata[keys.url]) if metadata.get(keys.url) else None
+
+
+def prepared_block(picture: PreparedPicture) -> dict[str, Any]:
+    """Make the image block of a picture that is ready to be sent."""
+    if picture.url is not None:
+        return {"type": "image", "url": picture.url}
+    return {"type": "image", "base64": picture.base64, "mime_type": picture.mime_type}
+
+
+def no_picture(document: Document, keys: ImageKeys) -> ImageError:
+    """Say that an image document names no picture."""
+    return ImageError(
+        f"image document {document.id!r} has no picture: none of metadata[{keys.path!r}], [{keys.url!r}] and "
+        f"[{keys.base64!r}] is set; name the keys that your documents use"
+    )
 
 
 def _from_base64(document: Document, text: Any, keys: ImageKeys) -> dict[str, Any]:

@@ -34,12 +34,16 @@ def test_missing_langchain_says_what_to_run():
 
 def test_exports():
     assert sorted(commonscale.langchain.__all__) == [
+        "AnswerCitation",
         "CenteredEmbeddings",
         "CommonscaleEmbeddings",
+        "ImageKeys",
         "ImageQuestion",
         "LangChainEncoder",
+        "LeftOutDocument",
         "LiveVectorStore",
         "ModalityBalancer",
+        "MultimodalAnswer",
         "RetrieverSource",
         "STORES",
         "SimilarityStandardizer",
@@ -47,6 +51,12 @@ def test_exports():
         "add_embedded",
         "add_images",
         "add_texts",
+        "create_multimodal_chat_chain",
+        "create_multimodal_qa_chain",
+        "create_multimodal_retriever_tool",
+        "pictures_after_tools",
+        "prompt_blocks",
+        "prompt_items",
         "to_content_blocks",
     ]
     assert all(hasattr(commonscale.langchain, name) for name in commonscale.langchain.__all__)
