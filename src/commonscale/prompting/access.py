@@ -74,8 +74,8 @@ class Folders:
             raise ImageError("the path has a null character" if name else "the path is empty")
         inside = False
         if not on_other_drive(name, self._folders):
-            for start in ("",) if Path(name).is_absolute() else (*self._folders, ""):
-                path = Path(os.path.realpath(Path(start, name)))  # Path.resolve raises at a circle of links
+            for start in [Path()] if Path(name).is_absolute() else [*self._folders, Path()]:
+                path = Path(os.path.realpath(start / name))  # Path.resolve raises at a circle of links
                 folder = next((folder for folder in self._folders if path.is_relative_to(folder)), None)
                 if folder is not None and os.path.lexists(path):
                     return open_walking(path, folder) if CAN_WALK else open_and_look(path, folder)

@@ -51,8 +51,8 @@ def checked_address(url: str, *, allow_private: bool = False) -> str:
         raise ImageError(f"only http and https URLs are passed on, not {parts.scheme!r}")
     if "@" in parts.netloc:
         raise ImageError("URLs with a user name or password are not passed on")
-    if not host or "%" in host:
-        raise ImageError("no proper URL: it names no host, or hides it with '%'")
+    if not host or "%" in host or ("[" in parts.netloc and ":" not in host):
+        raise ImageError("no proper URL: it names no host, or one that is none")
     if not allow_private and not _is_public(host):
         raise ImageError(
             f"the host {host!r} is not on the public internet; set ImageOptions(allow_private_addresses=True) to "
