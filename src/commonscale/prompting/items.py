@@ -30,7 +30,7 @@ class PromptItem:
     id: str
     modality: Modality
     text: str = ""
-    picture: ImageInput | None = None
+    picture: ImageInput | None = field(default=None, repr=False)
     score: float | None = None
     cosine: float | None = None
     payload: Any = field(default=None, repr=False)
@@ -169,4 +169,4 @@ class Prompt:
 
     def item(self, number: int) -> PromptItem | None:
         """Give the item that was sent as ``[number]``, None if there was no such number."""
-        return self.sent[number - 1].item if 1 <= number <= len(self.sent) else None
+        return next((sent.item for sent in self.sent if sent.number == number), None)
