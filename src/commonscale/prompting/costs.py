@@ -122,6 +122,7 @@ def rule_of(model: str) -> PictureRule | None:
 def _whole(tokens: object, setting: str) -> int:
     if isinstance(tokens, bool) or not isinstance(tokens, Real) or not math.isfinite(tokens) or tokens < 0:
         raise InvalidInputError(
-            f"the function given as {setting} must give a number of tokens >= 0, it gave {tokens!r}"
+            f"the function given as {setting} must give a number of tokens >= 0, got {tokens!r}"
+            + ("; of a tokenizer of transformers give its encode" if setting == "text_tokens" else "")
         )
     return math.ceil(float(tokens))
