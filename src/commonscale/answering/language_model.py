@@ -9,6 +9,7 @@ from functools import partial
 from commonscale.answering.failures import Failures
 from commonscale.answering.limits import Limits, alimited, limited
 from commonscale.answering.types import Request, Turn
+from commonscale.prompting.citations import strip_citations
 from commonscale.prompting.instructions import ANSWER_INSTRUCTIONS, CONDENSE_INSTRUCTIONS, condense_text, user_parts
 from commonscale.prompting.items import PreparedPicture
 
@@ -48,12 +49,12 @@ class LanguageModelAnswerer(ABC):
             AnswererError: if the model cannot be asked, takes too long, or breaks off.
         """
         parts = user_parts(request.prompt, request.question)
-        return self._limited(self._instructions, request.history, parts)
+        return self._limited(self._instructions, _uncited(request.history), parts)
 
     def astream(self, request: Request) -> AsyncIterator[str]:
         """As ``stream``, on the event loop."""
         parts = user_parts(request.prompt, request.question)
-        make = partial(self._asend, self._instructions, request.history, parts)
+        make = partial(self._asend, self._instructions, _uncited(request.history), parts)
         return alimited(make, self._limits, self.name, self._failures)
 
     def condense(self, question: str, history: Sequence[Turn]) -> str:
@@ -62,7 +63,7 @@ class LanguageModelAnswerer(ABC):
         Raises:
             AnswererError: as for ``stream``.
         """
-        conversation = condense_text([(turn.question, turn.answer) for turn in history], question)
+        conversation = condense_text([(turn.question, turn.answer) for turn in _uncited(history)], question)
         return "".join(self._limited(CONDENSE_INSTRUCTIONS, (), [conversation])).strip()
 
     def _limited(self, system: str, history: Sequence[Turn], parts: Parts) -> Iterator[str]:
@@ -75,3 +76,8 @@ class LanguageModelAnswerer(ABC):
     @abstractmethod
     def _asend(self, system: str, history: Sequence[Turn], parts: Parts) -> AsyncIterator[str]:
         """As ``_send``, on the event loop."""
+
+
+def _uncited(history: Sequence[Turn]) -> tuple[Turn, ...]:
+    """Give earlier turns without their citations: ``[1]`` names another document now."""
+    return tuple(Turn(turn.question, strip_citations(turn.answer)) for turn in history)

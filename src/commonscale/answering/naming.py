@@ -56,7 +56,7 @@ def chat_model(name: str, base_url: str | None, failures: Failures, settings: Ma
     """
     provider, _, model = name.partition(":")
     if not provider.strip() or not model.strip():
-        raise InvalidInputError(f"a language model is named PROVIDER:MODEL, such as {EXAMPLES}; got {name!r}")
+        raise InvalidInputError(f"a language model is named PROVIDER:MODEL, such as {EXAMPLES}, or demo; got {name!r}")
     given = dict(settings)
     if base_url is not None:
         if not base_url.startswith(("http://", "https://")):
@@ -73,7 +73,7 @@ def chat_model(name: str, base_url: str | None, failures: Failures, settings: Ma
     except ImportError as error:
         command = _INSTALL.search(str(error))
         raise AnswererError(
-            f"{name} needs a package that is not installed ({error.name or provider}). Run:\n"
+            f"{name} needs a package of its own that is not installed. Run:\n"
             f"{command.group() if command else f'pip install langchain-{provider}'}"
         ) from error
     except Exception as error:

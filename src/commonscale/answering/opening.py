@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from commonscale.answering.chat_model import ChatModelAnswerer
@@ -15,6 +14,7 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.index.searching import OpenedIndex
 from commonscale.prompting.budget import Budget
 from commonscale.prompting.builder import PromptBuilder
+from commonscale.prompting.picture_table import PICTURE_RULES
 from commonscale.prompting.pictures import Pictures
 
 LLM = "llm"
@@ -60,6 +60,17 @@ def answerer_for(
     return ChatModelAnswerer.from_name(name, base_url=base_url, limits=limits, **settings)
 
 
+def picture_rule(llm: str) -> str:
+    """Give the rule by which a language model counts pictures: that of its name, else the flat one.
+
+    Args:
+        llm: such as ``"openai:gpt-4.1-mini-2025-04-14"``, which counts as ``"gpt-4.1-mini"``.
+    """
+    model = llm.rpartition(":")[2].rpartition("/")[2]
+    known = [rule for rule in PICTURE_RULES if model == rule or model.startswith(f"{rule}-")]
+    return max(known, key=len, default="flat")
+
+
 def builder_for(
     opened: OpenedIndex, budget: Budget | None = None, folders: Iterable[str | os.PathLike[str]] = ()
 ) -> PromptBuilder:
@@ -71,5 +82,6 @@ def builder_for(
         folders: others that pictures may be read from, for an index that records no folder or whose pictures have
             moved.
     """
-    recorded = [] if opened.folder is None else [opened.folder]
-    return PromptBuilder(budget, Pictures([*recorded, *map(Path, folders)]))
+    # One that is gone has no pictures; texts can still be answered from.
+    recorded = [opened.folder] if opened.folder is not None and opened.folder.is_dir() else []
+    return PromptBuilder(budget, Pictures([*recorded, *folders]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import cast
 
 from commonscale.answering.events import Event, Finished, Found, Piece
@@ -15,7 +16,8 @@ from commonscale.answering.types import Answer, Answerer, AsyncAnswerer, Request
 from commonscale.core.ranking import Quotas
 from commonscale.core.threads import off_thread
 from commonscale.core.types import Ranking
-from commonscale.index.searching import OpenedIndex, open_search
+from commonscale.index.opening import open_filled_index
+from commonscale.index.searching import OpenedIndex, search_over
 from commonscale.prompting.budget import Budget
 from commonscale.prompting.citations import parse_citations
 from commonscale.prompting.items import Prompt
@@ -60,8 +62,10 @@ class QuestionAnswering(Retrieval):
             AnswererError: if the language model cannot be used.
             CommonscaleError: if the index or its encoder cannot be used.
         """
-        opened = open_search(directory, encoder=encoder, device=device)
-        answerer = answerer_for(llm, opened.index.notes, base_url=base_url, limits=limits)
+        index = open_filled_index(Path(directory), mmap=True)
+        # Before the encoder, which takes long to load.
+        answerer = answerer_for(llm, index.notes, base_url=base_url, limits=limits)
+        opened = search_over(index, encoder=encoder, device=device)
         return cls.over(opened, answerer, budget=budget, folders=folders, k=k)
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import commonscale
+from commonscale.cli.commands.ask import ask
 from commonscale.cli.commands.calibrate import calibrate
 from commonscale.cli.commands.demo import demo
 from commonscale.cli.commands.diagnose import diagnose
@@ -44,6 +45,7 @@ app.command("index", short_help="Index a folder, or bring its index up to date."
 app.command("embed", short_help="Embed a large corpus into Parquet files.")(embed)
 app.command("calibrate", short_help="Learn the common scale from questions.")(calibrate)
 app.command("search")(search)
+app.command("ask", short_help="Answer a question from what is found.")(ask)
 app.command("evaluate", short_help="Score every method on benchmarks.")(evaluate)
 app.command("reproduce", short_help="Run the papers' experiments on their data.")(reproduce)
 app.command("diagnose", short_help="Show the gap, and what a common scale does about it.")(diagnose)

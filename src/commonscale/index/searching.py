@@ -55,6 +55,20 @@ def open_search(
         EncoderMismatchError: if the encoder is another one.
         FileFormatError: if a file is damaged.
     """
-    index = open_filled_index(Path(directory), mmap=True)
-    search = JointSearch(index.sources(), load_calibration(index), provenance=index.provenance())
+    return search_over(open_filled_index(Path(directory), mmap=True), encoder=encoder, device=device)
+
+
+def search_over(
+    index: FaissIndex, *, encoder: str | None = None, device: str | None = None, calibrated: bool = True
+) -> OpenedIndex:
+    """Make an index that is open ready to be searched.
+
+    Args:
+        index: the index.
+        encoder: as for ``open_search``.
+        device: as for ``open_search``.
+        calibrated: whether to read the calibration beside it.
+    """
+    calibration = load_calibration(index) if calibrated else None
+    search = JointSearch(index.sources(), calibration, provenance=index.provenance())
     return OpenedIndex(index, search, encoder_for(index, encoder, device))
