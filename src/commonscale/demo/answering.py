@@ -11,10 +11,8 @@ from commonscale.prompting.items import SentItem
 
 NO_ANSWER = "None of the documents that were found answers this."
 NO_DOCUMENTS = "No documents were found for this question."
-LLM = "llm"
-"""The note of an index that names its answerer; `DEMO` stands for this one."""
-
-DEMO = "demo"
+NAME = "demo"
+"""What it is called on the command line and in the notes of an index."""
 
 
 class DrawnWorldAnswerer:
@@ -37,7 +35,7 @@ class DrawnWorldAnswerer:
     @property
     def name(self) -> str:
         """What to call it where its answers are shown."""
-        return DEMO
+        return NAME
 
     def stream(self, request: Request) -> Iterator[str]:
         """Answer in a word and a citation, such as ``"purple [2]"``, or in a sentence that nothing answers it.

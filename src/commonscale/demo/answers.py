@@ -137,7 +137,7 @@ def _read_all(
     for place in range(len(questions)):
         for key in dict.fromkeys(key for documents in given.values() for key in documents[place]):
             wanted[key].append(place)
-    readings = {}
+    readings: dict[tuple[int, str], Reading] = {}
     for key, places in wanted.items():
         found = reader.read(item(key), [questions[place].question for place in places])
         readings |= {(place, key): reading for place, reading in zip(places, found, strict=True)}
@@ -156,6 +156,6 @@ def answer_verdict(table: AnswerTable) -> str:
     }
     return (
         f"With standardized retrieval the answerer is right on {shares[IMAGE][1]} of the questions about pictured "
-        f"scenes instead of {shares[IMAGE][0]}, on {shares[TEXT][1]} instead of {shares[TEXT][0]} of those about scenes in "
-        f"passages, and on {shares[ALL][1]} instead of {shares[ALL][0]} of all."
+        f"scenes instead of {shares[IMAGE][0]}, on {shares[TEXT][1]} instead of {shares[TEXT][0]} of those about "
+        f"scenes in passages, and on {shares[ALL][1]} instead of {shares[ALL][0]} of all."
     )

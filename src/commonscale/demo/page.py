@@ -13,8 +13,17 @@ import numpy as np
 from commonscale.core.extras import require
 from commonscale.core.files import write_text_atomically
 from commonscale.core.types import IMAGE, TEXT, Floats, Hit, Modality
+from commonscale.demo.answers import ALL, ROWS, STANDARDIZED, WAYS, AnswerTable, answer_verdict
 from commonscale.demo.measure import METHODS, SHOWN_METRICS
-from commonscale.demo.report import FOOTNOTE, KINDS, heading, verdict
+from commonscale.demo.report import (
+    ANSWERS_FOOTNOTE,
+    ANSWERS_TITLE,
+    FOOTNOTE,
+    KINDS,
+    answer_cells,
+    heading,
+    verdict,
+)
 from commonscale.demo.wording import describe
 from commonscale.demo.world import Entry, World
 
@@ -56,6 +65,7 @@ def _content(world: World, result: DemoResult) -> dict[str, Any]:
         "table": result.table,
         "verdict": verdict(result.table),
         "footnote": FOOTNOTE,
+        "answers": _answers(result.answers),
         "before": histogram(result.gap.best),
         "after": histogram(result.gap.standardized),
         "examples": [
@@ -69,6 +79,23 @@ def _content(world: World, result: DemoResult) -> dict[str, Any]:
             }
             for example in result.examples
         ],
+    }
+
+
+def _answers(table: AnswerTable) -> dict[str, Any]:
+    blocks: dict[str, list[dict[str, Any]]] = {}
+    for modality, kind in ROWS:
+        name = f"Questions whose {KINDS[modality]}" if modality in KINDS else "All questions"
+        blocks.setdefault(name, []).append(
+            {"kind": kind, "cells": answer_cells(table, modality, kind), "total": kind == ALL}
+        )
+    return {
+        "title": ANSWERS_TITLE,
+        "ways": WAYS,
+        "ours": WAYS.index(STANDARDIZED) + 1,
+        "blocks": blocks,
+        "verdict": answer_verdict(table),
+        "footnote": ANSWERS_FOOTNOTE,
     }
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from commonscale.core.extras import require
-from commonscale.core.types import IMAGE, TEXT, Hit
+from commonscale.core.types import IMAGE, TEXT, Hit, Modality
+from commonscale.demo.answers import ALL, READ, ROWS, WAYS, AnswerTable, answer_verdict
+from commonscale.demo.facts import KINDS as KINDS_OF_FACTS
 from commonscale.demo.measure import METHODS, SHOWN_METRICS, Gap, Table
 from commonscale.demo.wording import describe
 from commonscale.demo.world import Entry, World
@@ -21,6 +23,13 @@ FOOTNOTE = (
     "a scene may have up to three passages."
 )
 KINDS = {TEXT: "answer is a passage", IMAGE: "answer is a picture"}
+ANSWERS_TITLE = "How often a small vision-language model answers right"
+ANSWERS_FOOTNOTE = (
+    f"Each question leaves one fact of a scene out and asks for it, such as “How many blue umbrellas are there above "
+    f"three purple fish on sand?”. The model reads the first {READ} hits one by one and takes its most confident "
+    f"answer; not to answer counts as wrong. “Right item given” hands it one item that shows the scene: what it could "
+    f"do if retrieval never failed."
+)
 
 
 def print_gap(console: Console, gap: Gap) -> None:
@@ -45,6 +54,27 @@ def print_scores(console: Console, table: Table) -> None:
             rich_table.add_row(kind if method == METHODS[0] else "", method, *cells, end_section=method == METHODS[-1])
     console.print(rich_table)
     console.print(f"{verdict(table)}\n{FOOTNOTE}\n")
+
+
+def print_answers(console: Console, table: AnswerTable) -> None:
+    """Print how often answers were right, by what holds the answer and what was asked for."""
+    rich_table = require("rich.table", "cli").Table(title=ANSWERS_TITLE, title_justify="left")
+    rich_table.add_column("questions whose")
+    rich_table.add_column("asked for")
+    for name in ("questions", *WAYS):
+        rich_table.add_column(name, justify="right")
+    for modality, kind in ROWS:
+        first, last = kind == KINDS_OF_FACTS[0] or modality == ALL, kind == ALL
+        whose = KINDS.get(modality, "all questions") if first else ""
+        rich_table.add_row(whose, kind, *answer_cells(table, modality, kind), end_section=last)
+    console.print(rich_table)
+    console.print(f"{answer_verdict(table)}\n{ANSWERS_FOOTNOTE}\n")
+
+
+def answer_cells(table: AnswerTable, modality: Modality, kind: str) -> list[str]:
+    """Give one row of the table of answers: how many questions, and the share of right answers in each way."""
+    shares = [f"{table.accuracy(way, modality, kind):.3f}" for way in WAYS]
+    return [str(len(table.chosen(modality, kind))), *shares]
 
 
 def heading(metric: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from commonscale.core.calibration import Calibration
 from commonscale.core.types import Modality, Ranking
+from commonscale.demo.answers import AnswerTable
 from commonscale.demo.measure import Gap, Table
 from commonscale.demo.world import Entry
 
@@ -37,6 +38,7 @@ class DemoResult:
         calibration: the common scale.
         examples: the first questions of each kind.
         counts: how many documents of each modality.
+        answers: what a small vision-language model answered from what was found.
         page: the page that shows it.
     """
 
@@ -45,4 +47,5 @@ class DemoResult:
     calibration: Calibration
     examples: tuple[Example, ...]
     counts: Mapping[Modality, int]
+    answers: AnswerTable
     page: Path

@@ -15,8 +15,20 @@ import numpy as np
 IGNORED = -100
 """The label of a token after which no answer is to be learned, as transformers and torch have it."""
 
-Asked = tuple[list[int], list[int]]
-"""Tokens of a question, and those of its answer."""
+
+@dataclass(frozen=True)
+class Asked:
+    """One question in tokens.
+
+    Attributes:
+        question: from ``<question>`` to ``<answer>``.
+        answer: with the end of the text.
+        known: whether the item answers the question.
+    """
+
+    question: list[int]
+    answer: list[int]
+    known: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +39,15 @@ class Packed:
         ids: tokens, shape (I, T).
         positions: as if each question stood alone behind its item, shape (I, T).
         seen: which token sees which, shape (I, 1, T, T).
-        labels: the next token where it belongs to an answer, `IGNORED` elsewhere, shape (I, T).
+        answers: the next token where it belongs to an answer, `IGNORED` elsewhere, shape (I, T).
+        questions: the same for the questions that their item answers: they tell what it shows.
     """
 
     ids: Any
     positions: Any
     seen: Any
-    labels: Any
+    answers: Any
+    questions: Any
 
 
 def pack(items: Sequence[list[int]], asked: Sequence[Sequence[Asked]], padding: int) -> Packed:
@@ -50,24 +64,28 @@ def pack(items: Sequence[list[int]], asked: Sequence[Sequence[Asked]], padding: 
     import torch
 
     width = max(
-        len(item) + sum(len(question) + len(answer) for question, answer in questions)
-        for item, questions in zip(items, asked, strict=True)
+        len(item) + sum(len(each.question) + len(each.answer) for each in own)
+        for item, own in zip(items, asked, strict=True)
     )
     ids = np.full((len(items), width), padding, dtype=np.int64)
-    positions, labels = np.zeros_like(ids), np.full_like(ids, IGNORED)
+    positions, answers = np.zeros_like(ids), np.full_like(ids, IGNORED)
+    questions = answers.copy()
     # 0 is padding, 1 the item, 2 and more its questions.
     block = np.zeros_like(ids)
-    for row, (item, questions) in enumerate(zip(items, asked, strict=True)):
+    for row, (item, own) in enumerate(zip(items, asked, strict=True)):
         start = len(item)
         ids[row, :start], block[row, :start], positions[row, :start] = item, 1, np.arange(start)
-        for number, (question, answer) in enumerate(questions, start=2):
-            stop = start + len(question) + len(answer)
-            ids[row, start:stop], block[row, start:stop] = [*question, *answer], number
+        for number, each in enumerate(own, start=2):
+            turn = start + len(each.question)
+            stop = turn + len(each.answer)
+            ids[row, start:stop], block[row, start:stop] = [*each.question, *each.answer], number
             positions[row, start:stop] = np.arange(len(item), len(item) + stop - start)
-            labels[row, start + len(question) - 1 : stop - 1] = answer
+            answers[row, turn - 1 : stop - 1] = each.answer
+            if each.known:
+                questions[row, start : turn - 1] = each.question[1:]
             start = stop
-    own = block[:, :, None] == block[:, None, :]
+    same = block[:, :, None] == block[:, None, :]
     earlier = np.tril(np.ones((width, width), dtype=bool))
     # Padding sees itself: a row of a softmax must not be empty.
-    seen = earlier & (own | (block[:, None, :] == 1))
-    return Packed(*map(torch.from_numpy, (ids, positions, seen[:, None], labels)))
+    seen = earlier & (same | (block[:, None, :] == 1))
+    return Packed(*map(torch.from_numpy, (ids, positions, seen[:, None], answers, questions)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,5 +62,17 @@ def build_model(settings: Settings, vocabulary: dict[str, int]) -> Any:
 
 
 def save(model: Any, out: Path) -> None:
-    """Save the weights in half precision, which halves the file, and leave the model as it is."""
+    """Save the weights in half precision, which halves the file, and leave the model as it is.
+
+    The names of the weights are those of the published LLaVA checkpoints, which every version of transformers reads.
+    """
+    from safetensors.torch import load_file, save_file
+
     copy.deepcopy(model).half().save_pretrained(out)
+    file = out / "model.safetensors"
+    weights = {
+        re.sub(r"^vision_tower\.(?!vision_model\.)", "vision_tower.vision_model.", name): weight
+        for name, weight in load_file(file).items()
+    }
+    save_file(weights, file, metadata={"format": "pt"})
+    file.chmod(0o644)

@@ -47,7 +47,8 @@ def build_tokenizer(words: Iterable[str]) -> Any:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A", pair=f"{START} $A $B", special_tokens=[(START, vocabulary[START])]
     )
-    return PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast
+    return fast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         unk_token=UNKNOWN_WORD,

@@ -5,7 +5,8 @@
 An ordinary LLaVA (Liu et al. 2023, "Visual Instruction Tuning"): a CLIP vision tower, whose weights begin as those of
 the demo's encoder, a projector, and a small Llama that begins at random. It reads a picture or a passage, then a
 question, and learns to say the answer, or "unknown" where the item shows another scene. The loss is the usual one of
-the next token, of answers only.
+the next token: of the answers, and with a smaller weight of the questions that the item answers, which tell what it
+shows as captions do.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 from commonscale.demo.drawing import draw
+from commonscale.demo.facts import UNKNOWN
+from commonscale.demo.reading import Reader
 from commonscale.demo.scenes import Scene, distinct_scenes
-from commonscale.demo.train_answer_batches import IGNORED, Asked, Packed, pack
+from commonscale.demo.train_answer_batches import Asked, Packed, pack
+from commonscale.demo.train_answer_card import measure, write_card
 from commonscale.demo.train_answer_model import build_model, save
 from commonscale.demo.train_answer_questions import ask_about
 from commonscale.demo.train_answer_tokenizer import (
@@ -46,6 +50,7 @@ HELD_OUT = 400
 """Scenes kept apart from training and from the demo, to measure answers on."""
 
 SAVED_EVERY = 200
+QUESTION_WEIGHT = 0.5
 Pixels = npt.NDArray[np.uint8]
 log = logging.getLogger(__name__)
 
@@ -55,10 +60,10 @@ class Settings:
     """What a training run depends on, besides the code."""
 
     seed: int = 0
-    steps: int = 2200
+    steps: int = 2400
     scenes: int = 8_000
-    pictures: int = 16
-    passages: int = 8
+    pictures: int = 8
+    passages: int = 4
     questions: int = 8
     learning_rate: float = 1e-3
     warmup: int = 100
@@ -89,7 +94,7 @@ def train(out: Path, settings: Settings) -> None:
 
     torch.manual_seed(settings.seed)
     torch.set_num_threads(1)
-    scenes, _held_out = scenes_for(settings)
+    scenes, held_out = scenes_for(settings)
     log.info("drawing %d scenes", len(scenes))
     pictures = np.stack([_pixels(scene) for scene in scenes])
     rng = random.Random(settings.seed)
@@ -101,7 +106,8 @@ def train(out: Path, settings: Settings) -> None:
     losses = Training(model, tokenizer, settings, scenes, pictures).run(out)
     save(model, out)
     minutes = (time.perf_counter() - started) / 60
-    log.info("loss %.4f after %.1f minutes", float(np.mean(losses[-50:])), minutes)
+    measured = measure(Reader(out), held_out)
+    write_card(out, asdict(settings), measured, len(held_out), float(np.mean(losses[-50:])), minutes)
 
 
 class Training:
@@ -127,7 +133,7 @@ class Training:
         ]
 
     def run(self, out: Path) -> list[float]:
-        """Train, saving now and then, and give the loss of every step."""
+        """Train, saving now and then, and give the answers' loss of every step."""
         import torch
 
         settings = self.settings
@@ -138,16 +144,21 @@ class Training:
         started = time.perf_counter()
         for step in range(settings.steps):
             shown, told = ([next(order) for _ in range(n)] for n in (settings.pictures, settings.passages))
-            loss = (self._loss(shown, pictured=True) + self._loss(told, pictured=False)) / 2
+            answers, questions = (self._losses(shown, pictured=True) + self._losses(told, pictured=False)) / 2
+            loss = answers + QUESTION_WEIGHT * questions
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            losses.append(loss.item())
+            losses.append(answers.item())
             if step % 25 == 0:
                 log.info(
-                    "step %d of %d: loss %.3f, %.0f s", step, settings.steps, losses[-1], time.perf_counter() - started
+                    "step %d of %d: loss %.3f, %.0f s",
+                    step,
+                    settings.steps,
+                    np.mean(losses[-25:]),
+                    time.perf_counter() - started,
                 )
             if step % SAVED_EVERY == SAVED_EVERY - 1:
                 save(self.model, out)
@@ -171,8 +182,8 @@ class Training:
         while True:
             yield from self._rng.sample(range(len(self.scenes)), len(self.scenes))
 
-    def _loss(self, chosen: list[int], *, pictured: bool) -> Any:
-        """Compute the mean loss of the answers' tokens."""
+    def _losses(self, chosen: list[int], *, pictured: bool) -> Any:
+        """Compute the mean loss of the answers' tokens, and that of the questions'."""
         import torch
         from torch.nn.functional import cross_entropy
 
@@ -182,9 +193,8 @@ class Training:
             "cpu", getattr(torch, self.settings.precision), enabled=self.settings.precision != "float32"
         ):
             hidden = self._hidden(batch, chosen if pictured else None)
-            learned = batch.labels != IGNORED
-            logits = self.model.lm_head(hidden[learned])
-        return cross_entropy(logits.float(), batch.labels[learned])
+            logits = self.model.lm_head(hidden).float().transpose(1, 2)
+        return torch.stack([cross_entropy(logits, labels) for labels in (batch.answers, batch.questions)])
 
     def _hidden(self, batch: Packed, shown: list[int] | None) -> Any:
         import torch
@@ -207,7 +217,8 @@ class Training:
         asked = [ask_about(self.scenes[index], self.scenes, self._rng) for _ in range(self.settings.questions)]
         questions = self.tokenizer([f"{ASK} {q} {ANSWER}" for q, _ in asked], add_special_tokens=False)["input_ids"]
         answers = self.tokenizer([f"{a} {END}" for _, a in asked], add_special_tokens=False)["input_ids"]
-        return list(zip(questions, answers, strict=True))
+        known = [answer != UNKNOWN for _, answer in asked]
+        return [Asked(*each) for each in zip(questions, answers, known, strict=True)]
 
 
 def _pixels(scene: Scene) -> Pixels:
