@@ -49,9 +49,7 @@ answers = st.lists(
     )
 ).map("".join)
 
-plain_answers = st.lists(
-    st.sampled_from(["[1]", "[2, 9]", "[7]", "[3-8]", "[^4]", "[2021]", "word", " ", "\n"])
-).map("".join)
+plain_answers = st.lists(st.sampled_from(["[1]", "[2, 9]", "[7]", "[3-8]", "[^4]", "[2021]", "word", " ", "\n"])).map(
     "".join
 )
 
