@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import commonscale
+from commonscale.cli.commands.app import app as serve
 from commonscale.cli.commands.ask import ask
 from commonscale.cli.commands.calibrate import calibrate
 from commonscale.cli.commands.demo import demo
@@ -46,6 +47,7 @@ app.command("embed", short_help="Embed a large corpus into Parquet files.")(embe
 app.command("calibrate", short_help="Learn the common scale from questions.")(calibrate)
 app.command("search")(search)
 app.command("ask", short_help="Answer a question from what is found.")(ask)
+app.command("app", short_help="Serve a page in the browser that answers.")(serve)
 app.command("evaluate", short_help="Score every method on benchmarks.")(evaluate)
 app.command("reproduce", short_help="Run the papers' experiments on their data.")(reproduce)
 app.command("diagnose", short_help="Show the gap, and what a common scale does about it.")(diagnose)

@@ -1,0 +1,198 @@
+"""What happens on the page when something is asked, moved or pressed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+from commonscale.answering import Found
+from commonscale.app import render
+from commonscale.app.asking import ask
+from commonscale.app.calibration_panel import panel, progress
+from commonscale.app.cards import PICTURES, key_of
+from commonscale.app.choice import Choice, choice_of
+from commonscale.app.opening import Library
+from commonscale.app.patience import Patience, patiently
+from commonscale.app.recalibrating import Progress, recalibrate
+from commonscale.app.scores import BestScores, best_scores
+from commonscale.app.session import Exchange, Ranked, Session
+from commonscale.core.errors import CommonscaleError
+from commonscale.core.types import IMAGE
+
+_LOG = logging.getLogger("commonscale.app")
+
+LONGEST_QUESTION = 4000
+"""Most characters of a question."""
+
+WELCOMING = 5
+"""How many pictures a page shows that nothing has been asked on yet."""
+
+Changes = dict[str, Any]
+"""New values by the name of what is on the page."""
+
+
+@dataclass(eq=False)
+class Handlers:
+    """What the page calls; everything of one user is in the ``Session`` that is passed in.
+
+    Attributes:
+        library: what is served.
+        patience: how long to wait for the language model.
+        saving: whether users may write the scale that they learned, for everybody.
+    """
+
+    library: Library
+    patience: Patience = field(default_factory=Patience)
+    saving: bool = False
+    _scores: BestScores | None = None
+    _lock: Lock = field(default_factory=Lock)
+
+    def ask(self, question: str, session: Session, k: float, raw: bool, *bounds: float) -> Iterator[Changes]:
+        """Answer a question, step by step."""
+        words = question.strip() if isinstance(question, str) else ""
+        if not words:
+            yield {"notice": render.notices(["Write a question first."])}
+            return
+        one = session.begin(words[:LONGEST_QUESTION], raw=raw)
+        yield {
+            "thread": render.thread(session),
+            "live": self._live(one),
+            "notice": "",
+            "question": "",
+            "running": True,
+        }
+        try:
+            choice = choice_of(k, raw, bounds, self.library.index.modalities)
+            yield from self._answer(one, session, choice)
+        except Exception as error:  # noqa: BLE001 (the page must go on, whatever an encoder or a model does)
+            one.end(error=self._sentence(error))
+        finally:
+            if not one.over:
+                one.end(note="Stopped.")
+        yield {"live": self._live(one), "hits": render.hits(one), "running": False}
+
+    def _answer(self, one: Exchange, session: Session, choice: Choice) -> Iterator[Changes]:
+        answering = self.library.answering(session.calibration)
+        for batch in patiently(ask(answering, one.question, session.turns, choice), self.patience):
+            if not batch:
+                one.note = "The language model has not answered yet; waiting for it. Others are not held up."
+            for event in batch:
+                one.take(event)
+            changes: Changes = {"live": self._live(one)}
+            if one.over or any(isinstance(event, (Ranked, Found)) for event in batch):
+                changes["hits"] = render.hits(one)
+            yield changes
+        if self.library.answerer is None:
+            one.end(note="No language model is connected, so these are the documents without an answer.")
+
+    def stop(self, session: Session) -> Changes:
+        """Say that no more comes of an answer that was stopped."""
+        one = session.current
+        if one is not None and not one.over:
+            one.end(note="Stopped.")
+        return {"live": self._live(one), "hits": render.hits(one), "running": False}
+
+    def rank(self, session: Session, k: float, raw: bool, *bounds: float) -> Changes:
+        """Rank the last question anew, because a control was moved."""
+        one = session.current
+        try:
+            choice = choice_of(k, raw, bounds, self.library.index.modalities)
+            if one is None or not one.over or one.rankings is None:
+                return {"notice": ""}
+            one.rankings = self.library.answering(session.calibration).rankings(
+                one.searched or one.question, k=choice.k, quotas=choice.quotas
+            )
+        except Exception as error:  # noqa: BLE001
+            return {"notice": render.notices([self._sentence(error)])}
+        return {"hits": render.hits(one), "notice": ""}
+
+    def clear(self, session: Session) -> Changes:
+        """Begin a new conversation."""
+        session.forget()
+        return {"thread": "", "live": "", "hits": "", "notice": "", "running": False}
+
+    def scale(self, session: Session) -> Changes:
+        """Show the calibration."""
+        return {"scale": panel(self.library, session, self._shared_scores())}
+
+    def recalibrate(self, session: Session, text: str, k: float, raw: bool, *bounds: float) -> Iterator[Changes]:
+        """Learn a scale for this user from a pasted list of questions."""
+        yield from self._recalibrated(session, text, (k, raw, *bounds), save=False)
+
+    def recalibrate_all(self, session: Session, text: str, k: float, raw: bool, *bounds: float) -> Iterator[Changes]:
+        """Learn a scale for everybody, and write it beside the index."""
+        if not self.saving:
+            yield {"progress": render.notices(["This server does not let users change the scale of others."])}
+            return
+        yield from self._recalibrated(session, text, (k, raw, *bounds), save=True)
+
+    def _recalibrated(self, session: Session, text: str, controls: tuple[Any, ...], *, save: bool) -> Iterator[Changes]:
+        try:
+            for step in recalibrate(self.library, text, save=save):
+                if isinstance(step, Progress):
+                    yield {"progress": progress(step)}
+                    continue
+                if save:
+                    session.calibration = session.scores = None
+                    self._scores = step.scores
+                else:
+                    session.scores, session.calibration = step.scores, step.calibration
+                said = "The new scale is in use by everybody." if save else "The new scale is in use, for you alone."
+                yield {
+                    "progress": render.notices([said, *([step.remark] if step.remark else [])]),
+                    **self.scale(session),
+                    **self.rank(session, *controls),
+                    "problems": self.problems(session),
+                }
+        except Exception as error:  # noqa: BLE001
+            yield {"progress": render.notices([f"Not calibrated: {self._sentence(error)}"])}
+
+    def reset(self, session: Session, k: float, raw: bool, *bounds: float) -> Changes:
+        """Go back to the scale of the index."""
+        session.calibration = session.scores = None
+        return {
+            "progress": render.notices(["The scale of the index is in use again."]),
+            **self.scale(session),
+            **self.rank(session, k, raw, *bounds),
+            "problems": self.problems(session),
+        }
+
+    def problems(self, session: Session) -> str:
+        """Say what does not work."""
+        said = list(self.library.problems)
+        if session.calibration is None and self.library.joint.calibration is None:
+            said.append(
+                "This index is not calibrated, so its documents have no common scale and are ranked by raw cosine. "
+                f"Calibrate it under “Scale”, or with: commonscale calibrate {self.library.directory} --questions FILE"
+            )
+        return render.notices(said)
+
+    def welcome_pictures(self) -> list[tuple[str, str]]:
+        """Give the addresses and names of a few pictures of the index, evenly taken."""
+        documents = self.library.index.documents(IMAGE)
+        some = documents[:: max(1, len(documents) // WELCOMING)][:WELCOMING]
+        return [(f"{PICTURES}/{key_of(document.id)}", document.id) for document in some if document.path]
+
+    def _live(self, one: Exchange | None) -> str:
+        answerer = self.library.answerer
+        return render.exchange(one, "" if answerer is None else answerer.name)
+
+    def _shared_scores(self) -> BestScores | None:
+        with self._lock:
+            if self._scores is None and self.library.joint.calibration is not None and self.library.questions:
+                try:
+                    self._scores = best_scores(self.library.joint, self.library.questions)
+                except CommonscaleError as error:
+                    self.library.questions = []
+                    self.library.problems.append(f"The calibration questions cannot be shown: {error}")
+            return self._scores
+
+    def _sentence(self, error: Exception) -> str:
+        if isinstance(error, CommonscaleError):
+            words = str(error)
+            return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
+        _LOG.error("the page could not do what it was asked", exc_info=error)
+        return "Something went wrong on the server, whose log has the details. The page goes on working."
