@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from loopback import serve_json
 
 
 @dataclass
 class ChatServer:
-    """The running server: where it is, what it answers and what it was asked."""
+    """The running server: where it is, what it answers and what it was asked; tool ``calls`` are answered first."""
 
     url: str = ""
     answer: str = "a red bus"
+    calls: list[dict[str, Any]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -34,48 +35,28 @@ def serve_chat() -> Iterator[ChatServer]:
     """Run the server on a free loopback port until the block ends."""
     state = ChatServer()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def reply(path: str, request: dict[str, Any]) -> tuple[str, bytes]:
+        state.requests.append(request)
+        if state.calls:
+            call = {"type": "function", **state.calls.pop(0)}
+            return "application/json", json.dumps(_completion(request["model"], None, [call])).encode()
+        if request.get("stream"):
+            return "text/event-stream", _events(request["model"], state.answer)
+        return "application/json", json.dumps(_completion(request["model"], state.answer)).encode()
 
-        def do_POST(self) -> None:
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            state.requests.append(request)
-            if request.get("stream"):
-                self._reply("text/event-stream", _events(request["model"], state.answer))
-            else:
-                self._reply("application/json", json.dumps(_completion(request["model"], state.answer)).encode())
-
-        def _reply(self, kind: str, body: bytes) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Keep the test output clean."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    try:
+    with serve_json(reply) as address:
+        state.url = f"{address}/v1"
         yield state
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
-def _completion(model: str, answer: str) -> dict[str, Any]:
-    message = {"role": "assistant", "content": answer}
+def _completion(model: str, answer: str | None, calls: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    message = {"role": "assistant", "content": answer, **({"tool_calls": calls} if calls else {})}
     return {
         "id": "chat-1",
         "object": "chat.completion",
         "created": 0,
         "model": model,
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop"}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
     }
 

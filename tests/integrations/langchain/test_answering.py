@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +17,11 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnablePassthrough
 from langchain_openai import ChatOpenAI
-from PIL import Image
 
 from chat_server import ChatServer
 from commonscale.langchain import ModalityBalancer, StandardizedMultiModalRetriever, to_content_blocks
-from langchain_world import QUESTIONS, World, build_store
 
 QUESTION = "what stands in the yard"
-
-
-@pytest.fixture
-def pictured(tmp_path: Path) -> StandardizedMultiModalRetriever:
-    """A retriever over passages and real picture files; every other picture has a caption."""
-    world = World()
-    passages = world.documents("text")
-    pictures = []
-    for number, name in enumerate(world.ids["image"]):
-        file = tmp_path / f"{name}.{'png' if number % 3 else 'jpg'}"
-        Image.new("RGB", (9, 7), (zlib.crc32(name.encode()) % 256, number, 90)).save(file)
-        caption = f"caption {name}" if number % 2 else ""
-        pictures.append(
-            Document(id=name, page_content=caption, metadata={"modality": "image", "image_path": str(file)})
-        )
-    retriever = StandardizedMultiModalRetriever(
-        text_store=build_store("in-memory", passages, world.vectors["text"], world.embeddings, tmp_path),
-        image_store=build_store("in-memory", pictures, world.vectors["image"], world.embeddings, tmp_path),
-        k=6,
-        minimum={"text": 2},
-    )
-    retriever.calibrate(QUESTIONS, method="standardized")
-    return retriever
 
 
 @pytest.fixture
