@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-for package in ("llama_index.core", "llama_index.llms.openai_like", "PIL"):
-    pytest.importorskip(package)
+pytest.importorskip("llama_index.core")
+pytest.importorskip("llama_index.llms.openai_like")
+pytest.importorskip("PIL")
 
 import httpx
 from llama_index.core.chat_engine import MultiModalCondensePlusContextChatEngine, MultiModalContextChatEngine
