@@ -26,7 +26,7 @@ Modalities: TypeAlias = Union[Mapping[str, Modality], Callable[[str], Modality]]
 
 @runtime_checkable
 class LabeledQuestions(Protocol):
-    """What LlamaIndex's ``EmbeddingQAFinetuneDataset`` has of questions and their expected nodes."""
+    """What ``EmbeddingQAFinetuneDataset`` of llama-index-finetuning has of questions and their expected nodes."""
 
     queries: dict[str, str]
     relevant_docs: dict[str, list[str]]
@@ -113,8 +113,8 @@ class JointRetrieverEvaluator(BaseRetrievalEvaluator):
         """Score the retriever on many questions.
 
         Args:
-            dataset: questions with the ids of the nodes that answer them: a LlamaIndex
-                ``EmbeddingQAFinetuneDataset``, a mapping from questions, or pairs.
+            dataset: questions with the ids of the nodes that answer them: a mapping, pairs, or an
+                ``EmbeddingQAFinetuneDataset`` of llama-index-finetuning.
             workers: how many questions are asked at the same time.
 
         Returns:
@@ -138,6 +138,7 @@ class JointRetrieverEvaluator(BaseRetrievalEvaluator):
         finally:
             for task in tasks:
                 task.cancel()  # After an error, so that nothing is asked that nobody waits for.
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def evaluate_dataset(
         self,

@@ -241,12 +241,12 @@ def test_nodes_that_nobody_prepared_are_passed_over() -> None:
 
 
 def test_a_budget_for_nothing_is_warned_of() -> None:
-    with pytest.warns(CommonscaleWarning, match="none of 1 documents is sent.*tokens"):
+    with pytest.warns(CommonscaleWarning, match=r"none of 1 documents is sent.*tokens"):
         assert PromptPreparer(Budget(tokens=1)).postprocess_nodes(hits_of(TextNode(text="many words " * 50))) == []
 
 
 def test_mistakes_are_told() -> None:
-    with pytest.raises(InvalidInputError, match="engine must be one of .*'chat'.* got 'agent'"):
+    with pytest.raises(InvalidInputError, match=r"engine must be one of .*'chat'.* got 'agent'"):
         PromptPreparer(engine="agent")
     with pytest.raises(InvalidInputError, match="budget must be a Budget or None, got 5"):
         PromptPreparer(5)  # type: ignore[arg-type]
