@@ -74,10 +74,21 @@ class Outcome:
 
 
 def measure(scenario: Scenario) -> list[Outcome]:
-    """Run all contenders in turn (A B C, B C A, C A B, ...) and compare them.
+    """Time all contenders (see ``timed``) and compare them.
 
-    Every repetition asks one question of all of them, so a ratio compares neighbors in time. Two unmeasured
-    repetitions come first. Collections of garbage happen between repetitions, not within.
+    Every repetition asks one question of all of them, so a ratio compares neighbors in time.
+    """
+    times = timed(scenario)
+    return [_compare(scenario, comparison, times) for comparison in scenario.comparisons]
+
+
+def timed(scenario: Scenario) -> dict[str, Seconds]:
+    """Run all contenders in turn (A B C, B C A, C A B, ...).
+
+    Two unmeasured repetitions come first. Collections of garbage happen between repetitions, not within.
+
+    Returns:
+        By contender, the time of each repetition.
     """
     names = list(scenario.contenders)
     times: dict[str, Seconds] = {name: np.empty(scenario.repetitions) for name in names}
@@ -97,7 +108,7 @@ def measure(scenario: Scenario) -> list[Outcome]:
                 gc.collect()
     finally:
         gc.enable()
-    return [_compare(scenario, comparison, times) for comparison in scenario.comparisons]
+    return times
 
 
 def _compare(scenario: Scenario, comparison: Comparison, times: dict[str, Seconds]) -> Outcome:
