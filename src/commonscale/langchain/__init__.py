@@ -6,7 +6,7 @@ Needs the extra ``langchain``.
 from __future__ import annotations
 
 from commonscale.langchain import _extra as _extra
-from commonscale.langchain.answers import AnswerCitation, LeftOutDocument, MultimodalAnswer
+from commonscale.langchain.answers import MultimodalAnswer
 from commonscale.langchain.balancer import ModalityBalancer
 from commonscale.langchain.centered import CenteredEmbeddings
 from commonscale.langchain.chat_chain import create_multimodal_chat_chain
@@ -30,13 +30,11 @@ from commonscale.langchain.tool_pictures import pictures_after_tools
 
 __all__ = [
     "STORES",
-    "AnswerCitation",
     "CenteredEmbeddings",
     "CommonscaleEmbeddings",
     "ImageKeys",
     "ImageQuestion",
     "LangChainEncoder",
-    "LeftOutDocument",
     "LiveVectorStore",
     "ModalityBalancer",
     "MultimodalAnswer",

@@ -3,47 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from langchain_core.documents import Document
 from langchain_core.runnables.utils import AddableDict
+from pydantic import GetCoreSchemaHandler, GetPydanticSchema, WithJsonSchema
+from pydantic_core import CoreSchema
 from typing_extensions import NotRequired, TypedDict
 
 from commonscale.langchain.prompt_items import source_document
-from commonscale.prompting.citations import parse_citations
-from commonscale.prompting.items import Prompt
+from commonscale.prompting.citations import Citations, parse_citations
+from commonscale.prompting.items import LeftOut, Prompt
 
 
-class AnswerCitation(TypedDict):
-    """A document that an answer cites.
-
-    Attributes:
-        number: as written in the answer, and as ``commonscale_number`` in the metadata of the source.
-        id: the document's id.
-        document: the source.
-        spans: start and end of each bracket in the answer that names it.
-    """
-
-    number: int
-    id: str
-    document: Document
-    spans: list[tuple[int, int]]
+def _told(_: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    # Their documents and pictures may be anything, which no schema describes.
+    return handler.generate_schema(Any)
 
 
-class LeftOutDocument(TypedDict):
-    """A retrieved document that the model did not see.
-
-    Attributes:
-        id: the document's id.
-        reason: a value of ``commonscale.prompting.Reason``, such as ``"tokens"``.
-        detail: why, in a sentence.
-        document: as it was retrieved.
-    """
-
-    id: str
-    reason: str
-    detail: str
-    document: Document
+CitationsField: TypeAlias = Annotated[
+    Citations, GetPydanticSchema(_told), WithJsonSchema({"type": "object", "title": "Citations"})
+]
+LeftOutField: TypeAlias = Annotated[
+    LeftOut, GetPydanticSchema(_told), WithJsonSchema({"type": "object", "title": "LeftOut"})
+]
 
 
 class MultimodalAnswer(TypedDict):
@@ -55,19 +38,18 @@ class MultimodalAnswer(TypedDict):
         sources: what the model saw, in ranked order: copies with ``commonscale_number`` and ``commonscale_modality``
             in their metadata, beside what the retriever wrote there (ours: ``commonscale_score`` and
             ``commonscale_cosine``).
-        left_out: what was retrieved and not sent, with reasons.
+        left_out: what was retrieved and not sent, with reasons; ``item.payload`` is the document.
         answer: the model's words.
-        citations: the sources that it cites, in the order in which it first does.
-        unknown_citations: numbers that it cites although nothing was sent under them.
+        citations: ``ids`` of the sources that it cites, where it does (``cited``), and numbers that it cites although
+            nothing was sent under them (``unknown``).
     """
 
     question: str
     standalone_question: NotRequired[str]
     sources: list[Document]
-    left_out: list[LeftOutDocument]
+    left_out: list[LeftOutField]
     answer: str
-    citations: list[AnswerCitation]
-    unknown_citations: list[int]
+    citations: CitationsField
 
 
 def collected(states: Iterator[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -93,7 +75,6 @@ class _Answer:
     def __init__(self) -> None:
         self._asked: dict[str, str] = {}
         self._prompt = Prompt(())
-        self._sources: dict[int, Document] = {}
         self._words: list[str] = []
 
     def take(self, state: Mapping[str, Any]) -> Iterator[AddableDict]:
@@ -108,23 +89,9 @@ class _Answer:
 
     def _found(self, prompt: Prompt) -> AddableDict:
         self._prompt = prompt
-        self._sources = {sent.number: source_document(sent) for sent in prompt.sent}
-        left_out = [
-            LeftOutDocument(id=left.item.id, reason=left.reason.value, detail=left.detail, document=left.item.payload)
-            for left in prompt.left_out
-        ]
-        return AddableDict(self._asked, sources=list(self._sources.values()), left_out=left_out)
+        sources = [source_document(sent) for sent in prompt.sent]
+        return AddableDict(self._asked, sources=sources, left_out=list(prompt.left_out))
 
     def end(self) -> AddableDict:
-        citations = parse_citations("".join(self._words), self._prompt)
-        cited = [
-            AnswerCitation(
-                number=citation.number,
-                id=citation.item.id,
-                document=self._sources[citation.number],
-                spans=list(citation.spans),
-            )
-            for citation in citations.cited
-        ]
         # A model that says nothing still gives an answer, and an empty piece adds nothing to another.
-        return AddableDict(answer="", citations=cited, unknown_citations=list(citations.unknown))
+        return AddableDict(answer="", citations=parse_citations("".join(self._words), self._prompt))

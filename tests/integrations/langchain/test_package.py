@@ -34,13 +34,11 @@ def test_missing_langchain_says_what_to_run():
 
 def test_exports():
     assert sorted(commonscale.langchain.__all__) == [
-        "AnswerCitation",
         "CenteredEmbeddings",
         "CommonscaleEmbeddings",
         "ImageKeys",
         "ImageQuestion",
         "LangChainEncoder",
-        "LeftOutDocument",
         "LiveVectorStore",
         "ModalityBalancer",
         "MultimodalAnswer",

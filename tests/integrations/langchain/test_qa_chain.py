@@ -59,10 +59,11 @@ def check(answer: dict[str, Any], provider: Provider, found: list[Document], pic
     ]
     assert answer["sources"] == numbered
     assert all(isinstance(source.metadata["commonscale_score"], float) for source in answer["sources"])
-    assert [(cited["number"], cited["id"]) for cited in answer["citations"]] == [(2, found[1].id), (1, found[0].id)]
-    assert answer["citations"][0]["document"] == numbered[1]
-    assert [ANSWER[start:end] for start, end in answer["citations"][0]["spans"]] == ["[2]", "[2]"]
-    assert answer["unknown_citations"] == [9]
+    citations = answer["citations"]
+    assert [(cited.number, cited.item.id) for cited in citations.cited] == [(2, found[1].id), (1, found[0].id)]
+    assert citations.cited[0].item.payload == found[1]
+    assert [ANSWER[start:end] for start, end in citations.cited[0].spans] == ["[2]", "[2]"]
+    assert citations.unknown == (9,)
     assert answer["left_out"] == []
 
 
@@ -81,7 +82,7 @@ def check_chunks(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     assert [set(chunk) for chunk in words] == [{"answer"}] * len(words)
     assert len(words) > 3
     assert all(chunk["answer"] for chunk in words)
-    assert set(last) == {"answer", "citations", "unknown_citations"}
+    assert set(last) == {"answer", "citations"}
     total: Any = first
     for chunk in [*words, last]:
         total = total + chunk
@@ -108,8 +109,8 @@ def test_a_budget_leaves_out_and_says_why(pictured, provider, pictures):
     assert [source.id for source in answer["sources"]] == [document.id for document in kept]
     assert provider.seen == expected(kept, pictures)
     dropped = [document for document in found if document not in kept]
-    assert [(left["id"], left["document"]) for left in answer["left_out"]] == [(d.id, d) for d in dropped]
-    assert {(left["document"].metadata["modality"], left["reason"]) for left in answer["left_out"]} == {
+    assert [left.item.payload for left in answer["left_out"]] == dropped
+    assert {(left.item.modality, left.reason) for left in answer["left_out"]} == {
         ("text", "maximum"),
         ("image", "images"),
     }
@@ -123,14 +124,14 @@ def test_a_bad_picture_drops_out_with_a_note(pictured, provider, pictures, tmp_p
     with pytest.warns(SkippedImageWarning, match=f"of document '{bad.id}' cannot be sent"):
         answer = chain.invoke(QUESTION)
     assert provider.seen == expected([document for document in found if document is not bad], pictures)
-    assert [(left["id"], left["reason"]) for left in answer["left_out"]] == [(bad.id, "picture")]
+    assert [(left.item.id, left.reason) for left in answer["left_out"]] == [(bad.id, "picture")]
 
 
 def test_without_permission_no_file_is_sent(pictured, provider):
     with pytest.warns(SkippedImageWarning, match="no file may be read"):
         answer = create_multimodal_qa_chain(pictured, provider.model).invoke(QUESTION)
     assert {kind for _, kind, _ in provider.seen} == {"text"}
-    assert {left["reason"] for left in answer["left_out"]} == {"picture"}
+    assert {left.reason for left in answer["left_out"]} == {"picture"}
 
 
 def web_document(url: str) -> list[Document]:

@@ -80,7 +80,7 @@ def test_a_question_that_follows_up_is_rewritten_and_searched_for(wire, history)
     assert kinds == ["system", "human", "ai", "human"]
     assert said(wire.asked[0])[1:3] == [("human", "which bus is red?"), ("ai", "The one in the yard [2].")]
     assert said(wire.asked[0])[3][1].endswith("Question: and blue?")
-    assert answer["citations"][0]["id"] == "b"
+    assert answer["citations"].ids == ["b"]
 
 
 async def test_asynchronously_and_streaming(wire):

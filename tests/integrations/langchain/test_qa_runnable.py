@@ -173,7 +173,6 @@ def test_graph_and_schemas():
         "left_out",
         "answer",
         "citations",
-        "unknown_citations",
     ]
     assert chain.get_name() == "multimodal_qa_chain"
 
@@ -185,7 +184,7 @@ def test_any_retriever_will_do():
         ("#2", {"commonscale_modality": "text", "commonscale_number": 2}),
         ("q", {"commonscale_modality": "text", "commonscale_number": 3}),
     ]
-    assert [cited["id"] for cited in answer["citations"]] == ["#2", "q"]
+    assert answer["citations"].ids == ["#2", "q"]
     assert [Document("a red bus", id="b"), Document("a blue car")] == DOCUMENTS
 
 
@@ -195,7 +194,7 @@ def test_a_model_is_told_that_there_are_no_documents():
     assert texts(recorder.of("model")[0])[1:] == [
         "No documents were found for this question.\n\nQuestion: nothing",
     ]
-    assert (answer["sources"], answer["answer"], answer["citations"]) == ([], "", [])
+    assert (answer["sources"], answer["answer"], answer["citations"].ids) == ([], "", [])
 
 
 def test_what_was_cut_is_noted():
