@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from numpy.typing import NDArray
 
 from commonscale.answering.chat_model import ChatModelAnswerer
 from commonscale.answering.limits import Limits
 from commonscale.answering.naming import EXAMPLES
+from commonscale.answering.retrieval import Encode
 from commonscale.answering.types import Answerer
 from commonscale.core.errors import InvalidInputError
 from commonscale.index.searching import OpenedIndex
@@ -85,3 +89,14 @@ def builder_for(
     # One that is gone has no pictures; texts can still be answered from.
     recorded = [opened.folder] if opened.folder is not None and opened.folder.is_dir() else []
     return PromptBuilder(budget, Pictures([*recorded, *folders]))
+
+
+def one_at_a_time(encode: Encode) -> Encode:
+    """Let one question be embedded at a time: tokenizers of transformers do not bear two threads at once."""
+    lock = threading.Lock()
+
+    def locked(questions: Sequence[str]) -> NDArray[Any]:
+        with lock:
+            return encode(questions)
+
+    return locked

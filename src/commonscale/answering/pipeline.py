@@ -9,7 +9,7 @@ from typing import cast
 
 from commonscale.answering.events import Event, Finished, Found, Piece
 from commonscale.answering.limits import Limits
-from commonscale.answering.opening import answerer_for, builder_for
+from commonscale.answering.opening import answerer_for, builder_for, one_at_a_time
 from commonscale.answering.retrieval import Retrieval, check_question
 from commonscale.answering.threads import aclose, close, in_thread
 from commonscale.answering.types import Answer, Answerer, AsyncAnswerer, Request, Turn
@@ -80,7 +80,8 @@ class QuestionAnswering(Retrieval):
     ) -> QuestionAnswering:
         """Answer from an index that is open already; arguments as for ``open``."""
         builder = builder_for(opened, budget, folders)
-        return cls(opened.search, opened.encoder.encode_questions, answerer, builder=builder, k=k)
+        encode = one_at_a_time(opened.encoder.encode_questions)
+        return cls(opened.search, encode, answerer, builder=builder, k=k)
 
     def stream(
         self,
