@@ -64,7 +64,7 @@ some_budgets = st.fixed_dictionaries(
         "minimum": st.dictionaries(st.sampled_from(["text", "image"]), st.integers(0, 1)),
         "maximum": st.dictionaries(st.sampled_from(["text", "image", "table"]), st.integers(1, 3)),
         "images": few,
-        "tokens": st.integers(1, 3000),
+        "tokens": st.one_of(st.integers(1, 60), st.integers(200, 3000)),
         "item_tokens": st.integers(1, 20),
         "image_tokens": st.sampled_from(["gpt-4o", "claude", "flat", 0, 100]),
     },
@@ -204,6 +204,14 @@ class TestChoice:
         prompt = build(items, tokens=20, image_tokens=100)
         assert (names(prompt), reasons(prompt)) == ("bd", {"a": "tokens", "c": "tokens"})
         assert prompt.left_out[0].detail == "costs at least 101 tokens, and 20 of 20 are left"
+
+    def test_tokens_add_up(self) -> None:
+        items = [text("a", "x" * 32), text("b", "y" * 32), image("c", words="z" * 16), text("d", "z" * 12)]
+        prompt = build(items, tokens=24, image_tokens=5)
+        assert (names(prompt), reasons(prompt)) == ("abd", {"c": "tokens"})
+        assert [sent.tokens for sent in prompt.sent] == [9, 9, 4]
+        assert names(build(items, tokens=21, image_tokens=5)) == "ab"
+        assert names(build(items, tokens=28, image_tokens=5)) == "abc"
 
     def test_a_picture_is_not_read_if_the_words_alone_cost_too_much(self) -> None:
         pictures = FakePictures()

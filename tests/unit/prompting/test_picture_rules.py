@@ -26,6 +26,7 @@ PUBLISHED = [
     ("claude-standard", (2000, 1500), 1564),
     ("claude-standard", (3840, 2160), 1560),
     ("claude-standard", (1075, 1520), 33 * 47),  # resized to 924 x 1307
+    ("claude-standard", (1568, 7698), 12 * 56),  # resized to 319 x 1568
     ("claude", (200, 200), 64),
     ("claude", (1092, 1092), 1521),
     ("claude", (1920, 1080), 2691),
@@ -108,6 +109,11 @@ def test_tiles_never_enlarge(width: int, height: int) -> None:
 def test_strips_keep_a_row(width: int, height: int) -> None:
     for rule in ("gpt-5.4", "o4-mini", "claude", "gpt-4o", "gemini-2.5", "pixels/750"):
         assert 1 <= PICTURE_RULES[rule](width, height) <= PICTURE_RULES[rule].most
+
+
+@given(long=st.integers(500, 5000), short=st.integers(1, 64), budget=st.integers(1, 8))
+def test_a_budget_of_few_patches_holds_for_strips_too(long: int, short: int, budget: int) -> None:
+    assert 1 <= Patches(1.0, budget)(long, short) <= budget
 
 
 @given(width=sides, height=sides)
