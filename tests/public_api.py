@@ -6,7 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.tools import StructuredTool
 from langchain_core.vectorstores import InMemoryVectorStore
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.llms import LLM
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
@@ -61,6 +66,7 @@ from commonscale.priors import (
     load_prior,
     strength_of,
 )
+from commonscale.prompting import Budget, Citations, Pictures, Prompt
 from commonscale.reproduction import Sizes, reproduce, write_reproduction
 
 
@@ -168,6 +174,24 @@ def llama_index(folder: Path) -> list[NodeWithScore]:
     return [*by_image, *retriever.retrieve("what?"), *retriever.retrieve_batch(["what?"])[0]]
 
 
+def answers_in_llama_index(retriever: BaseRetriever, llm: LLM, folder: Path) -> list[str]:
+    budget, pictures = Budget(items=6, minimum={"image": 2}, image_tokens=lambda w, h: w * h // 750), Pictures([folder])
+    engine = commonscale.llama_index.create_multimodal_query_engine(
+        retriever, llm, budget=budget, pictures=pictures, streaming=True
+    )
+    preparer = commonscale.llama_index.PromptPreparer(budget, pictures, llm=llm, engine="chat")
+    seen: Prompt = preparer.prepare(preparer.postprocess_nodes(retriever.retrieve("what?")))
+    chat = commonscale.llama_index.create_multimodal_chat_engine(retriever, llm, condense=False, budget=budget)
+    citations: Citations = commonscale.llama_index.citations_of(chat.stream_chat("what?"))
+    seen = commonscale.llama_index.prompt_of(chat.chat("what?"))
+    synthesizer = commonscale.llama_index.OneCallSynthesizer(llm, commonscale.llama_index.AnswerTemplate("In French."))
+    synthesizer.synthesize("what?", preparer.postprocess_nodes(retriever.retrieve("what?")))
+    evaluator = commonscale.llama_index.JointRetrieverEvaluator.from_metric_names(["mrr"], retriever=retriever)
+    score: float = evaluator.evaluate("what?", ["a"]).metric_vals_dict["mrr"]
+    means: dict[str, dict[str, float]] = evaluator.evaluate_dataset({"what?": ["a"]}, workers=2).means
+    return [*citations.ids, str(engine.query("what?")), f"{score} {means} {len(seen.sent)}"]
+
+
 def langchain(folder: Path) -> list[list[str]]:
     retriever = commonscale.langchain.StandardizedMultiModalRetriever(
         store=index(folder), embeddings=commonscale.langchain.CommonscaleEmbeddings("folder"), k=10
@@ -196,6 +220,25 @@ def langchain(folder: Path) -> list[list[str]]:
     assert by_image
     found = [retriever.invoke("what?", k=3, minimum={"image": 1}), *retriever.retrieve_batch(["what?"], k=3)]
     return [[document.page_content for document in documents] for documents in found]
+
+
+def answers_in_langchain(llm: BaseChatModel, folder: Path) -> list[str]:
+    retriever = commonscale.langchain.StandardizedMultiModalRetriever(store=index(folder), k=10)
+    budget, pictures = Budget(items=6, minimum={"image": 2}, tokens=8000), Pictures([folder], urls="download")
+    keys = commonscale.langchain.ImageKeys(path="file", modality="kind")
+    chain = commonscale.langchain.create_multimodal_qa_chain(
+        retriever, llm, budget=budget, pictures=pictures, keys=keys, instructions="Answer."
+    )
+    chat = commonscale.langchain.create_multimodal_chat_chain(retriever, llm, condense_llm=llm, pictures=pictures)
+    answer: commonscale.langchain.MultimodalAnswer = chain.invoke("what?")
+    later = chat.invoke({"question": "and?", "chat_history": [("human", "what?"), ("ai", answer["answer"])]})
+    tool: StructuredTool = commonscale.langchain.create_multimodal_retriever_tool(retriever, "look", "Looks.")
+    messages: list[BaseMessage] = commonscale.langchain.pictures_after_tools([HumanMessage(tool.name)])
+    documents = [left.item.payload for left in later["left_out"]] + answer["sources"]
+    prompt = PromptBuilder(budget, pictures).build(commonscale.langchain.prompt_items(documents, keys))
+    blocks = commonscale.langchain.prompt_blocks(prompt)
+    blocks += commonscale.langchain.to_content_blocks(documents, pictures=pictures, missing="note")
+    return [*answer["citations"].ids, *(block["type"] for block in blocks), *(message.text for message in messages)]
 
 
 def evaluation(path: Path) -> str:

@@ -10,6 +10,7 @@ from llama_index.core.async_utils import asyncio_run
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.bridge.pydantic import Field, SerializeAsAny
 from llama_index.core.evaluation.retrieval.base import BaseRetrievalEvaluator, RetrievalEvalMode
+from llama_index.core.evaluation.retrieval.metrics import resolve_metrics
 from llama_index.core.evaluation.retrieval.metrics_base import BaseRetrievalMetric, RetrievalMetricResult
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore
@@ -57,6 +58,31 @@ class JointRetrieverEvaluator(BaseRetrievalEvaluator):
     modalities: Modalities | None = Field(default=None, description="Modality of each expected node")
     modality_key: str = Field(default=DEFAULT_MODALITY_KEY, description="Metadata key that names the modality.")
 
+    @classmethod
+    def from_metric_names(cls, metric_names: list[str], **kwargs: Any) -> JointRetrieverEvaluator:
+        """Make an evaluator from the names of LlamaIndex's metrics.
+
+        Args:
+            metric_names: such as ``["mrr", "recall"]``.
+            kwargs: the other attributes.
+
+        Raises:
+            ValueError: if there is no metric of a name.
+        """
+        return cls(metrics=[metric() for metric in resolve_metrics(metric_names)], **kwargs)
+
+    def evaluate(
+        self,
+        query: str,
+        expected_ids: list[str],
+        expected_texts: list[str] | None = None,
+        mode: RetrievalEvalMode = RetrievalEvalMode.TEXT,
+        **kwargs: Any,
+    ) -> JointEvalResult:
+        """Score the retriever on one question; see ``aevaluate``."""
+        result: JointEvalResult = asyncio_run(self.aevaluate(query, expected_ids, expected_texts, mode, **kwargs))
+        return result
+
     async def aevaluate(
         self,
         query: str,
@@ -65,7 +91,7 @@ class JointRetrieverEvaluator(BaseRetrievalEvaluator):
         mode: RetrievalEvalMode = RetrievalEvalMode.TEXT,
         **kwargs: Any,
     ) -> JointEvalResult:
-        """Score the retriever on one question; ``evaluate`` is the same in sync.
+        """Score the retriever on one question.
 
         Args:
             query: the question.

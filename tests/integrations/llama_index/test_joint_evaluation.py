@@ -62,9 +62,7 @@ def by_first_letter(node_id: str) -> str:
 
 
 def evaluator(lists: dict[str, list[str]], **settings: Any) -> JointRetrieverEvaluator:
-    made = JointRetrieverEvaluator.from_metric_names(METRICS, retriever=Fixed(lists), **settings)
-    assert isinstance(made, JointRetrieverEvaluator)
-    return made
+    return JointRetrieverEvaluator.from_metric_names(METRICS, retriever=Fixed(lists), **settings)
 
 
 def test_texts_and_images_count_in_one_list() -> None:
@@ -184,7 +182,6 @@ def test_the_real_retriever_standardized_against_raw() -> None:
         for question, of in cosines.items()
     }
     made = JointRetrieverEvaluator.from_metric_names(["recall"], retriever=retriever, modalities=by_first_letter)
-    assert isinstance(made, JointRetrieverEvaluator)
     standardized = made.evaluate_dataset(best).means
     retriever.raw = True
     raw = made.evaluate_dataset(best).means
