@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,22 @@ from commonscale import (
     load_encoder,
     to_cosine,
 )
+from commonscale.answering import (
+    Answer,
+    Answerer,
+    AsyncAnswerer,
+    ChatModelAnswerer,
+    Condenser,
+    Event,
+    Finished,
+    Limits,
+    LlamaIndexAnswerer,
+    QuestionAnswering,
+    Rankings,
+    Request,
+    Turn,
+    answerer_for,
+)
 from commonscale.core.duplicates import DistinctCount
 from commonscale.core.padding import padded
 from commonscale.datasets import DatasetQuestion, MixBench, MultiModalQA, RetrievalDataset, UniVLDR, WebQA
@@ -66,7 +82,7 @@ from commonscale.priors import (
     load_prior,
     strength_of,
 )
-from commonscale.prompting import Budget, Citations, Pictures, Prompt
+from commonscale.prompting import Budget, Citations, Pictures, Prompt, PromptBuilder
 from commonscale.reproduction import Sizes, reproduce, write_reproduction
 
 
@@ -285,3 +301,34 @@ def diagnostics(folder: Path, index_: FaissIndex, questions: list[Question]) -> 
     found: Diagnosis = diagnose(Material.of_benchmark(Benchmark.load(folder / "a.npz")), k=5)
     written: list[Path] = write_diagnoses([found, diagnose(material)], folder)
     return [*verdict(found), *map(str, written)]
+
+
+class OwnAnswerer:
+    """The smallest answerer: a name and one method."""
+
+    name = "own"
+
+    def stream(self, request: Request) -> Iterator[str]:
+        yield f"{request.question} {request.prompt.tokens} {len(request.history)}"
+
+
+def answering(search: JointSearch, encoder: Encoder, folder: Path) -> list[str]:
+    asked = QuestionAnswering.open(folder, llm="openai:gpt-4.1-mini", limits=Limits(first=30, total=None), k=5)
+    asked.answerer = answerer_for(None, {}, base_url="http://localhost:8000/v1")
+    chosen: list[Answerer] = [OwnAnswerer(), ChatModelAnswerer.from_name("ollama:llava", temperature=0)]
+    own = QuestionAnswering(search, encoder.encode_questions, chosen[0])
+    both: Rankings = own.rankings("what?", quotas=commonscale.Quotas(minimum={"image": 1}))
+    answer: Answer = own.ask("what?", [Turn("who?", "a dog [1]")], ranking=both.standardized, raw=False)
+    events: Iterator[Event] = asked.stream(own.standalone("and now?", [Turn("what?", answer.text)]))
+    pieces = [event.answer.text for event in events if isinstance(event, Finished)]
+    return [*pieces, *answer.citations.ids, *[left.detail for left in answer.prompt.left_out]]
+
+
+async def answering_async(asked: QuestionAnswering, model: LlamaIndexAnswerer) -> str:
+    native: AsyncAnswerer = model
+    condenser: Condenser = model
+    asked.answerer = native
+    async for event in asked.astream(condenser.condense("and now?", [Turn("what?", "a dog")])):
+        if isinstance(event, Finished):
+            return event.answer.text
+    return (await asked.aask("what?")).text
