@@ -64,6 +64,29 @@ def test_billed_counts(rule: PictureRule, size: tuple[int, int], tokens: int) ->
     assert tokens <= rule(*size) <= tokens + 1
 
 
+# What the providers' counters gave for ten sizes, as somebody else published it
+# (huggingface.co/datasets/JOHNISKING/image-token-cost): gpt-5.5 by default, and Claude 4.5 less the 65 tokens
+# of its text. Of the three largest pictures Claude counted 32 more than its page says.
+@pytest.mark.parametrize(
+    ("size", "gpt", "claude"),
+    [
+        ((256, 256), 77, 100),
+        ((512, 512), 308, 361),
+        ((768, 768), 692, 784),
+        ((1024, 1024), 1229, 1369),
+        ((1280, 720), 1104, 1196),
+        ((1920, 1080), 2448, 1560),
+        ((1080, 1920), 2448, 1560),
+        ((2560, 1440), 4320, 1592 - 32),
+        ((3840, 2160), 9792, 1592 - 32),
+        ((4032, 3024), 11_868, 1596 - 32),
+    ],
+)
+def test_counts_measured_by_others(size: tuple[int, int], gpt: int, claude: int) -> None:
+    assert PICTURE_RULES["gpt-5.5"](*size) == gpt
+    assert PICTURE_RULES["claude-standard"](*size) == claude
+
+
 def test_the_older_budget_of_patches() -> None:
     assert Patches(1.0)(1024, 1024) == 1024
     assert Patches(1.0)(1800, 2400) == 33 * 44
