@@ -341,6 +341,42 @@ def test_one_lazy_pil_image_is_not_decoded_by_two_threads_at_once() -> None:
         assert len({picture.content for picture in found}) == 1
 
 
+@pytest.mark.parametrize("kind", ["PIL", "stream"])
+def test_nothing_of_the_callers_is_entered_by_two_threads_at_once(kind: str) -> None:
+    """Each thread waits inside for the other, which must not come; so the wait breaks off."""
+    inside, met = threading.Barrier(2), []
+
+    def wait_for_the_other() -> None:
+        try:
+            inside.wait(0.2)
+            met.append("both")
+        except threading.BrokenBarrierError:
+            met.append("one")
+
+    class Stream(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            wait_for_the_other()
+            return super().read(size)
+
+    picture = Stream(PNG)
+    if kind == "PIL":
+        picture = Image.open(io.BytesIO(PNG))
+        load = picture.load
+
+        def load_slowly() -> object:
+            if not met:
+                wait_for_the_other()
+            return load()
+
+        picture.load = load_slowly
+    prepares = Pictures()
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(prepares.prepare, [picture] * 2))
+    assert [color_of(one) for one in found] == [(10, 200, 30)] * 2
+    assert "one" in met
+    assert "both" not in met
+
+
 # --- in a prompt
 
 

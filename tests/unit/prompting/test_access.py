@@ -261,6 +261,24 @@ def test_a_race_that_is_won_by_the_attacker_is_an_error_of_the_picture(
         Folders([folder]).open("below/b.png")
 
 
+@pytest.mark.parametrize("opener", OPENERS)
+def test_a_link_put_there_between_the_look_and_the_opening_is_not_followed(
+    world: Path, opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(os.path.realpath(world / "allowed"))
+    really_open = os.open
+
+    def swap_and_open(path: object, flags: int, **where: int) -> int:
+        if os.fspath(path).endswith("a.png"):
+            (folder / "a.png").unlink()
+            (folder / "a.png").symlink_to(world / "secret.png")
+        return really_open(path, flags, **where)
+
+    monkeypatch.setattr(os, "open", swap_and_open)
+    with pytest.raises((ImageError, OSError)):
+        os.close(opener(folder / "a.png", folder))
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open descriptors are counted in /proc")
 @pytest.mark.parametrize("opener", OPENERS)
 def test_no_descriptor_is_left_open(world: Path, opener) -> None:
