@@ -82,7 +82,24 @@ from commonscale.priors import (
     load_prior,
     strength_of,
 )
-from commonscale.prompting import Budget, Citations, Pictures, Prompt, PromptBuilder
+from commonscale.prompting import (
+    PICTURE_RULES,
+    Budget,
+    Citations,
+    Mark,
+    PictureRule,
+    Pictures,
+    PreparedPicture,
+    Prompt,
+    PromptBuilder,
+    PromptItem,
+    neutralize,
+    parse_citations,
+    rule_of,
+    strip_citations,
+    strip_unknown,
+    user_parts,
+)
 from commonscale.reproduction import Sizes, reproduce, write_reproduction
 
 
@@ -332,3 +349,17 @@ async def answering_async(asked: QuestionAnswering, model: LlamaIndexAnswerer) -
         if isinstance(event, Finished):
             return event.answer.text
     return (await asked.aask("what?")).text
+
+
+def prompting(tokenize: Callable[[str], list[int]]) -> list[str | PreparedPicture]:
+    items = [PromptItem("a", "text", neutralize("words")), PromptItem("b", "image", picture=b"", payload=1)]
+    rule: PictureRule | None = rule_of("openai:gpt-4.1")
+    own = Budget(image_tokens=lambda width, height: width * height / 1000, text_tokens=tokenize, item_tokens=300)
+    by_rule = Budget(items=5, minimum={"image": 1}, image_tokens=rule or PICTURE_RULES["flat"], text_tokens=len)
+    prompts = [PromptBuilder(budget).build(items) for budget in (own, by_rule, Budget(image_tokens="gpt-4.1"))]
+    citations: Citations = parse_citations("Red [1].", prompts[0])
+    marks: tuple[Mark, ...] = citations.marks
+    reasons = [f"{left.item.id} {left.reason.value} {left.detail}" for left in prompts[0].left_out]
+    notes = [sent.note for sent in prompts[0].sent if sent.cut]
+    answer = strip_citations(strip_unknown("Red [1].", citations))
+    return [answer, *reasons, *notes, *map(str, marks), *user_parts(prompts[1], "What is red?")]
