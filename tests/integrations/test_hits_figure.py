@@ -45,6 +45,10 @@ def test_every_hit_has_its_place_its_number_and_its_content(tmp_path: Path) -> N
     assert png_bytes(figure).startswith(b"\x89PNG")
 
 
+def test_the_score_of_a_raw_ranking_is_called_a_cosine() -> None:
+    assert words(hits_figure({"raw": [PromptItem("p", "text", "words", score=0.5, cosine=0.5)]}))[0] == "1.  cos 0.50"
+
+
 def test_no_more_than_k_hits_are_shown() -> None:
     assert len(hits_figure({"one": [PASSAGE] * 9}, k=4).axes) == 4
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from commonscale.core.extras import require
 from commonscale.demo.facts import UNKNOWN
+from commonscale.encoders.checkpoint import quiet_loading
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -61,7 +62,8 @@ class Reader:
         transformers = require("transformers", "encoders")
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         self._pixels = transformers.AutoImageProcessor.from_pretrained(folder)
-        self._model = transformers.LlavaForConditionalGeneration.from_pretrained(folder, dtype="float32").eval()
+        with quiet_loading():
+            self._model = transformers.LlavaForConditionalGeneration.from_pretrained(folder, dtype="float32").eval()
         self._places = [self._model.config.image_token_index] * self._model.config.image_seq_length
 
     def read(self, item: str | Image.Image, questions: Sequence[str]) -> list[Reading]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-TILE = (1.55, 1.95)
+TILE = (1.55, 1.78)
 """Width and height of one hit with its line of numbers, in inches."""
 
 _LINE = 19  # letters beside each other in a tile
@@ -39,7 +39,7 @@ def hits_figure(
     """Draw the first hits of rankings, one row for each ranking.
 
     Pictures are shown small, texts by their beginning. Above each hit stand its place and its number: the score where
-    it has one, else the cosine. A picture that cannot be read is shown as a sentence that says so.
+    it has one of its own, else the cosine. A picture that cannot be read is shown as a sentence that says so.
 
     Args:
         rankings: hits, best first, by what to call the ranking, such as ``"raw cosine"``.
@@ -104,7 +104,7 @@ def _tile(axes: Axes, place: int, hit: PromptItem, options: ImageOptions | None,
         va="top",
         linespacing=1.25,
         parse_math=False,
-    )
+    ).set_in_layout(False)  # words that run over would make their tile smaller than its neighbours
 
 
 def _show(axes: Axes, picture: Image) -> None:
@@ -118,7 +118,7 @@ def _show(axes: Axes, picture: Image) -> None:
 
 
 def _number(hit: PromptItem) -> str:
-    if hit.score is not None:
+    if hit.score is not None and hit.score != hit.cosine:
         return f"{hit.score:+.2f}"
     return "" if hit.cosine is None else f"cos {hit.cosine:.2f}"
 
