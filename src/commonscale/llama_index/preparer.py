@@ -53,7 +53,8 @@ class PromptPreparer(BaseNodePostprocessor):
         Args:
             budget: how much may be sent; None for no limit.
             pictures: how pictures are read, shrunk and encoded, and from where; None reads no files and no URLs.
-            llm: the language model that is to read the nodes, for a ``ContextWindowWarning`` if they do not fit.
+            llm: the language model that is to read the nodes, for a ``ContextWindowWarning`` if they do not fit; for
+                LlamaIndex's own engines, since those of Commonscale warn by themselves.
             data: the attributes.
 
         Raises:

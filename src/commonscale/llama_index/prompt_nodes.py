@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from llama_index.core.base.llms.types import ImageBlock, TextBlock
+from llama_index.core.bridge.pydantic import Field
 from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, Node, NodeWithScore, TextNode
 
 from commonscale.core.recorded import COSINE_KEY
@@ -31,6 +32,9 @@ class PreparedImage(ImageNode):
 
     LlamaIndex's own leaves out the words, and fetches a URL on this machine where the provider is to do so.
     """
+
+    # Chat engines print all nodes into a field of their responses.
+    image: str | None = Field(default=None, repr=False)
 
     @classmethod
     def class_name(cls) -> str:
