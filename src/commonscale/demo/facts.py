@@ -102,7 +102,7 @@ class Fact:
         several = "" if group.count == 1 else f"{QUESTION_COUNTS[group.count]} "
         return {
             COLOR: f"{several}{_noun(group)}",
-            COUNT: f"{group.color} {_plural(group.thing)}",
+            COUNT: f"{group.color} {plural(group.thing)}",
             THING: f"{several}{group.color} {'thing' if group.count == 1 else 'things'}",
             POSITION: question_phrase(group),
         }[self.kind]
@@ -175,10 +175,11 @@ def facts_about(scene: Scene, scenes: Sequence[Scene], rng: random.Random) -> tu
 
 
 def _noun(group: Group) -> str:
-    return group.thing if group.count == 1 else _plural(group.thing)
+    return group.thing if group.count == 1 else plural(group.thing)
 
 
-def _plural(thing: str) -> str:
+def plural(thing: str) -> str:
+    """Name several of a thing."""
     return QUESTION_PLURALS.get(thing, thing + "s")
 
 

@@ -30,8 +30,9 @@ knows ten things, eight colors, numbers up to four and where one group stands fr
     python -m commonscale.demo.train_answerer --out FOLDER
 
 on scenes that neither the demo's corpus nor its calibration questions contain. The vision tower begins as the first
-layers of the demo's own encoder, which was trained from scratch too; everything else begins at random. The loss is that
-of the next token, of answers only. Pictures, sentences and weights are this project's own, under its licence.
+layers of the demo's own encoder, which was trained from scratch too, and the words begin where that encoder has them;
+everything else begins at random. The loss is that of the next token: of answers, and of questions that the item
+answers. Pictures, sentences and weights are this project's own, under its licence.
 
 A prompt is `<image> <question> What color is the cup above a red boat? <answer>`, or a passage in the place of
 `<image>`; `AutoProcessor` makes the tokens and pixels. The answer is one of the words in the table's first column, or

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commonscale.demo.corpus import ENCODER_FOLDER
-from commonscale.demo.train_answer_tokenizer import END, PAD, PICTURE, START, TOKENS
+from commonscale.demo.train_answer_tokenizer import END, PAD, PICTURE, SPECIAL, START, TOKENS
+
+WORD_NORM = 0.45
+"""Length of the word vectors at the beginning."""
 
 if TYPE_CHECKING:
     from commonscale.demo.train_answerer import Settings
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
 def build_model(settings: Settings, vocabulary: dict[str, int]) -> Any:
     """Make the ``LlavaForConditionalGeneration`` before training.
 
-    Its vision tower is the first layers of the demo encoder's; everything else is random.
+    Its vision tower is the first layers of the demo encoder's; and its words are where the encoder has them;
+    everything else is random.
 
     Args:
         settings: sizes.
@@ -58,7 +62,23 @@ def build_model(settings: Settings, vocabulary: dict[str, int]) -> Any:
     # Some versions of transformers have one more layer of names in CLIPVisionModel.
     names = tower.state_dict()
     tower.load_state_dict({name: learned[name.removeprefix("vision_model.")] for name in names})
+    _name_words(model, vocabulary)
     return model
+
+
+def _name_words(model: Any, vocabulary: dict[str, int]) -> None:
+    """Begin with word vectors in which words of one meaning lie close: the encoder's, less their mean."""
+    import torch
+
+    from commonscale.encoders import load_encoder
+
+    words = [word for word in vocabulary if word not in SPECIAL]
+    vectors = torch.from_numpy(load_encoder(str(ENCODER_FOLDER)).encode_texts(words))
+    vectors = torch.nn.functional.normalize(vectors - vectors.mean(dim=0), dim=1)
+    table = model.get_input_embeddings().weight
+    width = min(table.shape[1], vectors.shape[1])
+    with torch.no_grad():
+        table[[vocabulary[word] for word in words], :width] = WORD_NORM * vectors[:, :width]
 
 
 def save(model: Any, out: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from commonscale.demo.facts import KINDS, UNKNOWN, Fact, fact_of, falsified
+from commonscale.demo.facts import COLOR, COUNT, KINDS, POSITION, THING, UNKNOWN, Fact, fact_of, falsified, plural
 from commonscale.demo.scenes import Scene
 from commonscale.demo.wording import question
 
@@ -25,6 +25,9 @@ FOREIGN = 0.03
 """Share of the questions that are about nothing in the drawn world."""
 
 SETTING_NAMED = 0.75
+WHOLE_SHARE = 0.12
+SHORT_SHARE = 0.33
+"""Share of the questions that name one group only, such as "What color are the fish?": they are learned first."""
 
 _FOREIGN_WORDS = ("what", "where", "is", "the", "a", "of", "red", "who", "xylograph", "zugzwang", "quark", "painted")
 
@@ -45,8 +48,11 @@ def ask_about(scene: Scene, others: Sequence[Scene], rng: random.Random) -> tupl
         return _foreign(rng), UNKNOWN
     about = rng.choice(others) if chance < ELSEWHERE else scene
     changes = rng.choice((1, 1, 2)) if ELSEWHERE <= chance < MISMATCHED else 0
-    if rng.random() < 0.15:
+    form = rng.random()
+    if form < WHOLE_SHARE:
         return _ask_for_whole(scene, about, changes, rng)
+    if form < WHOLE_SHARE + SHORT_SHARE:
+        return _ask_shortly(scene, about, changes, rng)
     fact = fact_of(about, rng.choice(KINDS), rng.randrange(2), setting=rng.random() < SETTING_NAMED)
     fact = _changed(fact, changes, rng)
     return fact.question(rng), fact.answer if fact.matches(scene) else UNKNOWN
@@ -57,6 +63,32 @@ def _ask_for_whole(scene: Scene, about: Scene, changes: int, rng: random.Random)
         fact = _changed(fact_of(about, rng.choice(KINDS), 0, setting=False), changes, rng)
         about = _scene_of(fact, about)
     return question(about, rng), HERE if about.key == scene.key else UNKNOWN
+
+
+def _ask_shortly(scene: Scene, about: Scene, changes: int, rng: random.Random) -> tuple[str, str]:
+    """Ask about one group without naming the other."""
+    fact = _changed(fact_of(about, rng.choice(KINDS), rng.randrange(2), setting=False), changes, rng)
+    kind, target = fact.kind, fact.target
+    if kind == THING and target.color == fact.other.color:
+        kind = COLOR
+    noun = plural(target.thing) if target.count > 1 else target.thing
+    be = "is" if target.count == 1 else "are"
+    known = rng.random() < 0.5
+    question, named = {
+        COLOR: (f"What color {be} the {noun}?", (None, None, target.thing)),
+        COUNT: (
+            f"How many {f'{target.color} ' if known else ''}{plural(target.thing)} are there?",
+            (None, target.color if known else None, target.thing),
+        ),
+        THING: (f"What is {target.color}?", (None, target.color, None)),
+        POSITION: (f"Where {be} the {noun}?", (None, None, target.thing)),
+    }[kind]
+    for half in (0, 1):
+        shown = fact_of(scene, kind, half, setting=False)
+        values = (shown.target.count, shown.target.color, shown.target.thing)
+        if all(name in (None, value) for name, value in zip(named, values, strict=True)):
+            return question, shown.answer
+    return question, UNKNOWN
 
 
 def _changed(fact: Fact, changes: int, rng: random.Random) -> Fact:

@@ -5,15 +5,13 @@
 An ordinary LLaVA (Liu et al. 2023, "Visual Instruction Tuning"): a CLIP vision tower, whose weights begin as those of
 the demo's encoder, a projector, and a small Llama that begins at random. It reads a picture or a passage, then a
 question, and learns to say the answer, or "unknown" where the item shows another scene. The loss is the usual one of
-the next token: of the answers, and with a smaller weight of the questions that the item answers, which tell what it
-shows as captions do.
+the next token: of the answers, and of the questions that the item answers, which tell what it shows as captions do.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import math
 import random
 import time
 from collections.abc import Iterator
@@ -50,7 +48,7 @@ HELD_OUT = 400
 """Scenes kept apart from training and from the demo, to measure answers on."""
 
 SAVED_EVERY = 200
-QUESTION_WEIGHT = 0.5
+QUESTION_WEIGHT = 1.0
 Pixels = npt.NDArray[np.uint8]
 log = logging.getLogger(__name__)
 
@@ -62,14 +60,15 @@ class Settings:
     seed: int = 0
     steps: int = 2400
     scenes: int = 8_000
-    pictures: int = 8
-    passages: int = 4
+    pictures: int = 6
+    passages: int = 6
     questions: int = 8
     learning_rate: float = 1e-3
-    warmup: int = 100
+    warmup: int = 50
+    cooldown: int = 600
     weight_decay: float = 0.05
     width: int = 128
-    inner: int = 384
+    inner: int = 256
     layers: int = 4
     heads: int = 4
     vision_layers: int = 3
@@ -173,9 +172,9 @@ class Training:
         ]
 
     def _rate(self, step: int) -> float:
-        """Warm up linearly, then fall to zero as a cosine."""
+        """Warm up linearly, stay, and fall linearly to zero at the end."""
         settings = self.settings
-        return min((step + 1) / settings.warmup, 0.5 * (1 + math.cos(math.pi * step / settings.steps)))
+        return min(1.0, (step + 1) / settings.warmup, (settings.steps - step) / settings.cooldown)
 
     def _order(self) -> Iterator[int]:
         """Go through the scenes in a new order each time."""
