@@ -93,7 +93,9 @@ def picture_cost(rule: str | int | PictureCost) -> PictureCounter:
                 f"no rule for image tokens is named {rule!r}; give one of {sorted(PICTURE_RULES)}, a number of tokens, "
                 f"or a function of width and height"
             )
-        return PictureCounter(known, known.most)
+        rule = known
+    if isinstance(rule, PictureRule):
+        return PictureCounter(rule, _whole(rule.most, "image_tokens"))
     if callable(rule):
         return PictureCounter(rule, _whole(rule(_UNKNOWN, _UNKNOWN), "image_tokens"))
     if isinstance(rule, bool) or not isinstance(rule, int) or rule < 0:

@@ -10,12 +10,13 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 PictureCost: TypeAlias = Callable[[int, int], float]
 """From width and height in pixels to tokens."""
 
 
+@runtime_checkable
 class PictureRule(Protocol):
     """A rule of the table: a ``PictureCost`` that also knows its limits."""
 

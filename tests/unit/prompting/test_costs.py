@@ -55,6 +55,7 @@ def test_what_is_no_function_is_refused() -> None:
         ("flat", 2125, 2125),
         ("gpt-4o", 765, 85 + 8 * 170),
         ("anthropic:claude-opus-4-8", 37 * 37, 4784),
+        (rule_of("gpt-4o"), 765, 85 + 8 * 170),
         (300, 300, 300),
         (0, 0, 0),
         (lambda width, height: width * height / 1000, 1049, math.ceil(2048 * 2048 / 1000)),
