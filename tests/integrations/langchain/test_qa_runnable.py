@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from langchain_core.language_models import FakeListChatModel, GenericFakeChatMod
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.runnables import RunnableConfig, RunnableGenerator, RunnableLambda
 from PIL import Image
 
 from commonscale.core.errors import ImageError, InvalidInputError
@@ -158,6 +158,45 @@ def test_retries_and_fallbacks():
     assert "".join(chunk.get("answer", "") for chunk in guarded.stream("which?")) == "from the third"
     with pytest.raises(ConnectionError, match="no line"):
         chain.invoke("which?")
+
+
+class Talker:
+    """A model that writes down how far it has come."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def talk(self, messages: Iterator[Any]) -> Iterator[str]:
+        list(messages)
+        for word in ("a ", "red ", "bus ", "[1]"):
+            self.said.append(word)
+            yield word
+
+    async def atalk(self, messages: AsyncIterator[Any]) -> AsyncIterator[str]:
+        _ = [message async for message in messages]
+        for word in self.talk(iter([])):
+            yield word
+
+
+def test_words_come_as_they_are_said():
+    talker = Talker()
+    stream = create_multimodal_qa_chain(Shelf(), RunnableGenerator(talker.talk)).stream("which?")
+    first, word = next(stream), next(stream)
+    assert len(first["sources"]) == 3
+    assert (word, talker.said) == ({"answer": "a "}, ["a "])
+    assert "".join(chunk["answer"] for chunk in stream) == "red bus [1]"
+
+
+async def test_an_asynchronous_stream_can_be_left():
+    talker = Talker()
+    said = RunnableGenerator(talker.talk, talker.atalk)
+    stream = create_multimodal_qa_chain(Shelf(), said).astream("which?")
+    first, word = await anext(stream), await anext(stream)
+    assert len(first["sources"]) == 3
+    assert word == {"answer": "a "}
+    assert len(talker.said) < 4
+    await stream.aclose()
+    assert len(talker.said) < 4
 
 
 def test_graph_and_schemas():
