@@ -72,11 +72,16 @@ class Handlers:
         finally:
             if not one.over:
                 one.end(note="Stopped.")
-        yield {"live": self._live(one), "hits": render.hits(one), "running": False}
+        # A conversation that was cleared meanwhile stays clear.
+        kept = {"live": self._live(one), "hits": render.hits(one)} if session.current is one else {}
+        yield {**kept, "running": False}
 
     def _answer(self, one: Exchange, session: Session, choice: Choice) -> Iterator[Changes]:
         answering = self.library.answering(session.calibration)
-        for batch in patiently(ask(answering, one.question, session.turns, choice), self.patience):
+        events = ask(answering, one.question, session.turns, choice)
+        for batch in patiently(events, self.patience, lambda: one.over):
+            if one.over:
+                return
             if not batch:
                 one.note = "The language model has not answered yet; waiting for it. Others are not held up."
             for event in batch:
@@ -89,11 +94,11 @@ class Handlers:
             one.end(note="No language model is connected, so these are the documents without an answer.")
 
     def stop(self, session: Session) -> Changes:
-        """Say that no more comes of an answer that was stopped."""
+        """Wait no longer for an answer."""
         one = session.current
         if one is not None and not one.over:
             one.end(note="Stopped.")
-        return {"live": self._live(one), "hits": render.hits(one), "running": False}
+        return {"live": self._live(one), "running": False}
 
     def rank(self, session: Session, k: float, raw: bool, *bounds: float) -> Changes:
         """Rank the last question anew, because a control was moved."""
@@ -111,6 +116,8 @@ class Handlers:
 
     def clear(self, session: Session) -> Changes:
         """Begin a new conversation."""
+        if session.current is not None and not session.current.over:
+            session.current.end()
         session.forget()
         return {"thread": "", "live": "", "hits": "", "notice": "", "running": False}
 

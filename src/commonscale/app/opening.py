@@ -57,9 +57,9 @@ class Library:
 
     @property
     def name(self) -> str:
-        """What to call it: the name of the folder that was indexed, or that the index lies in."""
-        recorded = _folders(self.index)
-        return (recorded[0] if recorded else self.directory.resolve()).name
+        """What to call it: the name of its folder, or of the one around it if that is just called index."""
+        folder = self.directory.resolve()
+        return folder.parent.name if folder.name == "index" else folder.name
 
     def search(self, calibration: Calibration | None) -> JointSearch:
         """Give the search with another scale, or the one that all share if there is none."""

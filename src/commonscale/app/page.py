@@ -128,15 +128,16 @@ class _Page:
     def bind(self, parallel: int) -> None:
         """Say what calls what."""
         handlers, controls = self._handlers, [self._k, self._raw, *self._bounds]
-        asked = self._on(
+        self._on(
             [self._question.submit, self._send.click],
             handlers.ask,
             [self._question, self._session, *controls],
             concurrency_limit=parallel,
             concurrency_id="ask",
         )
-        self._on([self._stop.click], handlers.stop, [self._session], cancels=[asked], queue=False)
-        self._on([self._new.click], handlers.clear, [self._session], cancels=[asked], queue=False)
+        # Not Gradio's own way to cancel, which may still show what was under way.
+        self._on([self._stop.click], handlers.stop, [self._session], concurrency_limit=None)
+        self._on([self._new.click], handlers.clear, [self._session], concurrency_limit=None)
         moved = [self._k.release, self._raw.change, *(slider.release for slider in self._bounds)]
         self._on(moved, handlers.rank, [self._session, *controls], trigger_mode="always_last", concurrency_limit=4)
         self._on([self._scale_tab.select], handlers.scale, [self._session], concurrency_limit=4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event
@@ -35,13 +35,18 @@ class _Failure:
 
 _END = object()
 
+_TICK = 0.2  # seconds between looks at whether anybody still waits
 
-def patiently(events: Iterator[T], patience: Patience) -> Iterator[list[T]]:
+
+def patiently(
+    events: Iterator[T], patience: Patience, stopped: Callable[[], bool] = lambda: False
+) -> Iterator[list[T]]:
     """Give events as they come, from a thread that nobody has to wait for.
 
     Args:
         events: may block between events. Closed at the end; if it is left early, as soon as it moves again.
         patience: how long to wait.
+        stopped: says when nobody wants any more, and then nothing more is given.
 
     Yields:
         All events that have come since the last time, in order; an empty list while there is silence.
@@ -53,13 +58,15 @@ def patiently(events: Iterator[T], patience: Patience) -> Iterator[list[T]]:
     arrived: SimpleQueue[object] = SimpleQueue()
     left = Event()
     in_daemon_thread(_run, events, arrived, left)
-    silence = 0.0
+    silence = told = 0.0
     try:
-        while True:
-            wait = min(patience.remind, patience.limit - silence)
+        while not stopped():
+            wait = min(_TICK, patience.limit - silence, patience.remind)
             batch, over = _batch(arrived, wait)
             silence = 0.0 if batch or over else silence + wait
-            if batch or not over:
+            told = min(told, silence)
+            if batch or (over is None and silence - told >= patience.remind):
+                told = silence
                 yield batch  # type: ignore[misc]
             if isinstance(over, _Failure):
                 raise over.error
