@@ -17,6 +17,7 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _SPENT = re.compile(r"quota|billing|credit|balance", re.IGNORECASE)
+_BAD_KEY = re.compile(r"api[_ ]?key (is )?(not valid|invalid|expired)|(invalid|incorrect) api[_ ]?key", re.IGNORECASE)
 _KEYLESS = re.compile(r"api[_ ]?key|credentials|authentication method", re.IGNORECASE)
 # By the names of classes, along the chain of causes: the packages that they come from need not be installed.
 _LATE = ("TimeoutError", "TimeoutException", "APITimeoutError", "ReadTimeoutError", "ConnectTimeoutError", "Timeout")
@@ -77,8 +78,8 @@ class Failures:
 
     def _of_status(self, status: int, words: str) -> str:
         said = f"HTTP {status}: {words}" if words else f"HTTP {status}"
-        if status == 401:
-            return f"{self.name} refuses the API key (HTTP 401); {self._advice}"
+        if status == 401 or (status == 400 and _BAD_KEY.search(words)):  # Google and xAI say 400
+            return f"{self.name} refuses the API key (HTTP {status}); {self._advice}"
         if status in (402, 429) and _SPENT.search(words):
             return f"{self.name} has no quota left for this API key ({said})"
         if status == 403:

@@ -35,7 +35,7 @@ KEYS: Mapping[str, str] = MappingProxyType(
 )
 """The environment variable that LangChain reads a provider's key from, for messages."""
 
-EXAMPLES = "openai:gpt-4.1-mini, anthropic:claude-sonnet-4-5, google_genai:gemini-2.5-flash or ollama:llama3.2-vision"
+EXAMPLES = "openai:gpt-4.1-mini, anthropic:claude-sonnet-5, google_genai:gemini-3.5-flash or ollama:llama3.2-vision"
 
 _INSTALL = re.compile(r"pip install [\w\"'\[\],.-]+")
 

@@ -18,7 +18,7 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.index.searching import OpenedIndex
 from commonscale.prompting.budget import Budget
 from commonscale.prompting.builder import PromptBuilder
-from commonscale.prompting.picture_table import PICTURE_RULES
+from commonscale.prompting.costs import rule_of
 from commonscale.prompting.pictures import Pictures
 
 LLM = "llm"
@@ -65,14 +65,8 @@ def answerer_for(
 
 
 def picture_rule(llm: str) -> str:
-    """Give the rule by which a language model counts pictures: that of its name, else the flat one.
-
-    Args:
-        llm: such as ``"openai:gpt-4.1-mini-2025-04-14"``, which counts as ``"gpt-4.1-mini"``.
-    """
-    model = llm.rpartition(":")[2].rpartition("/")[2]
-    known = [rule for rule in PICTURE_RULES if model == rule or model.startswith(f"{rule}-")]
-    return max(known, key=len, default="flat")
+    """Give what to count pictures by for a language model: its name if it has a rule, else ``"flat"``."""
+    return "flat" if rule_of(llm) is None else llm
 
 
 def builder_for(

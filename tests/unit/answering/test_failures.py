@@ -28,6 +28,8 @@ def caused(outer: Exception, inner: Exception) -> Exception:
     ("failure", "said"),
     [
         (error(status_code=401), r"refuses the API key \(HTTP 401\); set the environment variable OPENAI_API_KEY"),
+        (error("API key not valid. Please pass one.", code=400), r"refuses the API key \(HTTP 400\); set"),
+        (error("Incorrect API key provided", status_code=400), "refuses the API key"),
         (error("not here", status_code=403), r"refuses access \(HTTP 403: not here\); set"),
         (error(status_code=404), r"is not known at http://here:1/v1 \(HTTP 404: no\); check the name of the model"),
         (error(status_code=408), r"did not answer in time \(HTTP 408\)"),

@@ -56,7 +56,7 @@ def ask(
     indexed are sent, shrunk to at most 1024 pixels a side.
 
     --llm names any chat model that LangChain has a package for, by provider and model: openai:gpt-4.1-mini (pip install
-    langchain-openai, environment variable OPENAI_API_KEY), anthropic:claude-sonnet-4-5, google_genai:gemini-2.5-flash,
+    langchain-openai, environment variable OPENAI_API_KEY), anthropic:claude-sonnet-5, google_genai:gemini-3.5-flash,
     ollama:llama3.2-vision. A server of your own that speaks OpenAI's protocol: --llm openai:MODEL --base-url
     http://localhost:8000/v1. The question and what is found are sent to that provider.
 
