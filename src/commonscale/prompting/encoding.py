@@ -53,9 +53,6 @@ quality 85 then costs more than that.
 _RESAMPLED = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _GRAY = ("1", "L", "LA", "La", "I", "F")
-_PROFILED = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
-"""Pixel modes that a profile can speak of, and how it names its color space (ICC.1:2022, table 19)."""
-
 _NEARLY_WHITE = 240
 
 
@@ -133,7 +130,7 @@ def _on_ground(image: Image) -> Image:
     """Lay a picture on white, or on black if it could not be seen there."""
     pixels = np.asarray(image)
     visible = pixels[..., 3] >= 128
-    unseen = bool(visible.any() and not visible.all() and (pixels[visible][:, :3] >= _NEARLY_WHITE).all())
+    unseen = bool(visible.any() and (pixels[visible][:, :3] >= _NEARLY_WHITE).all())
     ground: Image = require("PIL.Image", "qa").new("RGBA", image.size, "black" if unseen else "white")
     ground.alpha_composite(image)
     return ground.convert("RGB")
@@ -143,12 +140,10 @@ def _in_srgb(image: Image, profile: bytes) -> Image:
     cms = require("PIL.ImageCms", "qa")
     try:
         given = cms.ImageCmsProfile(io.BytesIO(profile))
-        if given.profile.xcolor_space != _PROFILED.get(image.mode):
-            return to_rgb(image)
         if cms.getProfileDescription(given).startswith("sRGB"):  # by far the most; 40 ms for nothing
             return to_rgb(image)
         converted: Image = cms.profileToProfile(image, given, cms.createProfile("sRGB"), outputMode="RGB")
-    except (cms.PyCMSError, OSError, ValueError, TypeError):
+    except (cms.PyCMSError, OSError, ValueError, TypeError):  # damaged, or a profile of other color channels
         return to_rgb(image)
     return converted
 
