@@ -18,7 +18,7 @@ OPEN_CLIP_INSTALLED := $(OPEN_CLIP_VENV)/.installed
 OLDEST := llama-index,langchain,encoders,cohere,bedrock,sentence-transformers,embedding,faiss,cli,retries,priors,report,qa,test-base
 ANSWERS := tests/integrations/answering tests/integrations/app tests/integrations/test_notebooks.py tests/integrations/langchain/qa
 
-.PHONY: demo test test-milvus test-open-clip test-unit test-oldest lint format bench clean help
+.PHONY: demo test test-milvus test-open-clip test-unit test-oldest lint format notebooks bench clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
@@ -86,6 +86,10 @@ test-oldest:
 format: $(INSTALLED)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+notebooks: $(INSTALLED)
+	@echo "== Executing the notebooks and writing their outputs back"
+	$(PY) notebooks/execute.py
 
 bench: $(INSTALLED)
 	$(PY) benchmarks/retrieval.py
