@@ -58,7 +58,7 @@ from commonscale.core.padding import padded
 from commonscale.datasets import DatasetQuestion, MixBench, MultiModalQA, RetrievalDataset, UniVLDR, WebQA
 from commonscale.diagnostics import Diagnosis, Material, diagnose, verdict, write_diagnoses
 from commonscale.embedding import open_shards
-from commonscale.encoders import CenteredEncoder, Encoder
+from commonscale.encoders import CenteredEncoder, Encoder, ImageOptions
 from commonscale.evaluation import (
     Benchmark,
     Comparison,
@@ -363,3 +363,10 @@ def prompting(tokenize: Callable[[str], list[int]]) -> list[str | PreparedPictur
     notes = [sent.note for sent in prompts[0].sent if sent.cut]
     answer = strip_citations(strip_unknown("Red [1].", citations))
     return [answer, *reasons, *notes, *map(str, marks), *user_parts(prompts[1], "What is red?")]
+
+
+def pictures(folder: Path) -> tuple[bytes | None, str | None, int | None, str]:
+    made = Pictures([folder], urls="download", max_side=1568, cached=10, options=ImageOptions(timeout=5.0))
+    made.prepare_all([b"", "a.jpg", folder / "b.jpg"])
+    prepared: PreparedPicture = made.prepare("https://example.org/a.jpg")
+    return prepared.content, prepared.mime_type, prepared.width, prepared.data_uri
