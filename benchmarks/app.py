@@ -3,10 +3,10 @@
 python benchmarks/app.py DIR [--questions 40] [--users 20] [--seconds 60] [--llm demo]
 
 DIR is what ``commonscale demo`` wrote; the page is served by ``commonscale app`` in a process of its own and answers
-with the demonstration's own small model. The first number is taken in Chromium, within the page: from the click on "Ask" to
-the moment at which the first word of the answer is in the document. The users are HTTP clients that speak as the page
-does; each asks the next question as soon as the last one is answered, and looks in all that it is sent for the words of
-others.
+with the demonstration's own small model. The first number is taken in Chromium, within the page: from the click on
+"Ask" to the moment at which the first word of the answer is in the document. The users are HTTP clients that speak as
+the page does; each asks the next question as soon as the last one is answered, and looks in all that it is sent for
+the words of others.
 """
 
 from __future__ import annotations

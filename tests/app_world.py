@@ -144,7 +144,7 @@ class Page:
     def __init__(self, browser: Any, url: str, **context: Any) -> None:
         self.url = url
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})
-        self.context.set_default_timeout(15_000)
+        self.context.set_default_timeout(60_000)  # a machine may have much else to do
         self.tab = self.context.new_page()
         self.fetched: list[str] = []
         self.errors: list[str] = []

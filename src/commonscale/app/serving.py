@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,15 @@ def build_server(app: App, host: str, port: int) -> Any:
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
     )
-    return uvicorn.Server(config)
+
+    class Server(uvicorn.Server):  # type: ignore[name-defined, misc]
+        """Says nothing of the open pages that it cuts off when it is stopped."""
+
+        async def shutdown(self, sockets: Any = None) -> None:
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+            await super().shutdown(sockets)
+
+    return Server(config)
 
 
 def _add_pictures(app: Any, library: Library) -> None:

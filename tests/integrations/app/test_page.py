@@ -135,8 +135,8 @@ def test_quotas_rerank_the_last_question_and_bad_ones_are_told(page: Page, answe
 def test_earlier_questions_stay_and_are_sent_along(page: Page, answerer: FakeAnswerer) -> None:
     page.ask("Where are the cups?")
     page.ask("And the fish?")
-    assert page.words("#thread .question") == ["You asked: Where are the cups?"]
-    assert page.words("#live .question") == ["You asked: And the fish?"]
+    for where, question in (("thread", "Where are the cups?"), ("live", "And the fish?")):
+        assert page.tab.locator(f"#{where} .question").text_content() == f"You asked: {question}"
     assert [turn.question for turn in answerer.requests[1].history] == ["Where are the cups?"]
     page.tab.get_by_role("button", name="New conversation").click()
     page.tab.wait_for_function("!document.querySelector('.exchange')")

@@ -14,6 +14,7 @@ from commonscale.app.cards import id_of, key_of, shortened
 from commonscale.app.choice import MOST_DOCUMENTS, choice_of
 from commonscale.app.comparing import moves
 from commonscale.app.histograms import HEIGHT, WIDTH, histogram
+from commonscale.app.login import PAUSE, TRIES, Login
 from commonscale.app.patience import Patience, patiently
 from commonscale.app.prose import prose
 from commonscale.app.recalibrating import LONGEST, MOST, pasted
@@ -185,3 +186,31 @@ def test_the_policy_names_no_other_host() -> None:
 def test_an_empty_password_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="empty"):
         build_app(None, password="")  # type: ignore[arg-type]
+
+
+async def test_who_guesses_has_to_wait() -> None:
+    now = [0.0]
+
+    async def inside(scope: object, receive: object, send: object) -> None:
+        raise AssertionError("nobody has given the password")
+
+    login = Login(inside, "secret", clock=lambda: now[0])
+
+    async def attempt(password: str, client: str) -> int:
+        sent: list[dict[str, object]] = []
+
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request", "body": f"password={password}".encode()}
+
+        async def send(message: dict[str, object]) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "path": "/login", "method": "POST", "headers": [], "client": (client, 1)}
+        await login(scope, receive, send)  # type: ignore[arg-type]
+        return sent[0]["status"]  # type: ignore[return-value]
+
+    assert [await attempt("wrong", "a") for _ in range(TRIES)] == [403] * TRIES
+    assert await attempt("secret", "a") == 429
+    assert await attempt("secret", "b") == 303
+    now[0] = PAUSE + 1
+    assert await attempt("secret", "a") == 303
