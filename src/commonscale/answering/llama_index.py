@@ -62,7 +62,18 @@ def _messages(system: str, history: Sequence[Turn], parts: Parts) -> list[Any]:
     messages = [message(system, role=roles.SYSTEM)]
     for turn in history:
         messages += [message(turn.question, role=roles.USER), message(turn.answer, role=roles.ASSISTANT)]
-    return [*messages, message(role=roles.USER, blocks=[_block(kinds, part) for part in parts])]
+    return [*messages, message(role=roles.USER, blocks=[_block(kinds, part) for part in _joined(parts)])]
+
+
+def _joined(parts: Parts) -> Parts:
+    """Make one of neighboring texts: OpenAI's client, among others, joins text blocks without a break."""
+    joined: list[str | PreparedPicture] = []
+    for part in parts:
+        if isinstance(part, str) and joined and isinstance(before := joined[-1], str):
+            joined[-1] = f"{before}\n\n{part}"
+        else:
+            joined.append(part)
+    return joined
 
 
 def _block(kinds: Any, part: str | PreparedPicture) -> Any:

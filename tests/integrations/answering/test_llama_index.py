@@ -67,10 +67,17 @@ async def test_documents_are_sent_in_order_with_labels_beside_their_content(
     assert "Cite after each statement" in system["content"]
     assert (question["content"], answer["content"]) == ("where is it?", "on the bus")
     texts = [part.get("text", "picture") for part in user["content"]]
-    assert texts == ["<documents>", "[1] a bus passes", "[2]", "picture", "</documents>\n\nQuestion: what color?"]
+    assert texts == ["<documents>\n\n[1] a bus passes\n\n[2]", "picture", "</documents>\n\nQuestion: what color?"]
     (uri,) = [part["image_url"]["url"] for part in user["content"] if part["type"] == "image_url"]
     with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
         assert picture.size == (1024, 512)
+
+
+def test_texts_alone_do_not_run_together(chat_server: ChatServer) -> None:
+    prompt = PromptBuilder().build([PromptItem("a", "text", "a bus"), PromptItem("b", "text", "a boat")])
+    list(answerer(chat_server.url).stream(Request("what?", prompt)))
+    sent = "<documents>\n\n[1] a bus\n\n[2] a boat\n\n</documents>\n\nQuestion: what?"
+    assert chat_server.requests[-1]["messages"][-1]["content"] == sent
 
 
 def test_addresses_are_passed_on(chat_server: ChatServer) -> None:
