@@ -53,12 +53,15 @@ class Failures:
         if isinstance(error, CommonscaleError):
             return AnswererError(str(error))
         chain = list(_chain(error))
-        return AnswererError(hidden(self._sentence(chain, _words(chain), begun), self.secrets))
+        # Hidden before it is clipped: of a secret cut in two the first half would stay.
+        words = _clipped(hidden(_words(chain), self.secrets))
+        return AnswererError(hidden(self._sentence(chain, words, begun), self.secrets))
 
     def _sentence(self, chain: list[Exception], words: str, begun: bool) -> str:
         status = next(filter(None, map(_status, chain)), None)
         names = {cls.__name__ for error in chain for cls in type(error).__mro__}
-        if "ContextOverflowError" in names or _TOO_LONG.search(words):
+        # Bedrock says "Too many tokens, please wait" of too many requests.
+        if "ContextOverflowError" in names or (status != 429 and _TOO_LONG.search(words)):
             return (
                 f"the question with its documents is too long for {self.name}: {words}; send less: fewer documents or "
                 f"pictures, or a budget of tokens"
@@ -124,14 +127,14 @@ def _status(error: Exception) -> int | None:
 
 
 def _words(chain: list[Exception]) -> str:
-    """Give what was said of it: the provider's own words if there are any, on one line and not too long."""
+    """Give what was said of it: the provider's own words if there are any."""
     for error in chain:
         said = _message(getattr(error, "body", None)) or _message(getattr(error, "details", None))
         if said:
-            return _clipped(said)
+            return said
     # "Connection error." says nothing; what caused it does.
     said = next((str(error) for error in reversed(chain) if str(error).strip()), type(chain[0]).__name__)
-    return _clipped(_validation(chain[0]) or (str(chain[0]) if _status(chain[0]) else said))
+    return _validation(chain[0]) or (str(chain[0]) if _status(chain[0]) else said)
 
 
 def _message(body: Any) -> str:
@@ -153,6 +156,7 @@ def _validation(error: Exception) -> str:
 
 
 def _clipped(words: str) -> str:
+    """Give words on one line, and not too many."""
     line = " ".join(words.split())
     if line.lower().startswith(("<!doctype", "<html")):
         return "a web page came back"

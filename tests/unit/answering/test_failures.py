@@ -34,6 +34,7 @@ def caused(outer: Exception, inner: Exception) -> Exception:
         (error(status_code=404), r"is not known at http://here:1/v1 \(HTTP 404: no\); check the name of the model"),
         (error(status_code=408), r"did not answer in time \(HTTP 408\)"),
         (error("slow down", status_code=429), r"too often at the moment \(HTTP 429: slow down\); wait a little"),
+        (error("Too many tokens, please wait before trying again.", status_code=429), "too often at the moment"),
         (error("exceeded your current quota", status_code=429), "has no quota left for this API key"),
         (error("credit too low", status_code=402), "has no quota left for this API key"),
         (error(status_code=413), "is too large for openai:gpt"),
@@ -106,6 +107,11 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     for secret in ("hunter2", "environment-key", "abc", "xyz", "AIza", "user", "word@"):
         assert secret not in shown
     assert shown.count("[hidden]") == 8
+
+
+@pytest.mark.parametrize("before", range(280, 300, 3))
+def test_no_half_of_a_secret_is_left_where_long_words_are_cut(before: int) -> None:
+    assert "hunter" not in str(FAILURES(error("x" * before + " hunter2-hunter2", status_code=500)))
 
 
 def test_validation_errors_do_not_repeat_what_was_given() -> None:
