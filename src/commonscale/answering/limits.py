@@ -127,7 +127,7 @@ def limited(make: Callable[[], Iterator[str]], limits: Limits, name: str, explai
             close(pieces)
 
     clock = _Clock(limits, name, explain)
-    in_daemon_thread(pump)
+    call = in_daemon_thread(pump)
     try:
         while True:
             try:
@@ -140,6 +140,7 @@ def limited(make: Callable[[], Iterator[str]], limits: Limits, name: str, explai
             yield words
     finally:
         stopped.set()
+        call.cancel()  # one that still waits for a thread sends no request any more
 
 
 async def alimited(

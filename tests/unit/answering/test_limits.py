@@ -8,6 +8,7 @@ import pytest
 
 from commonscale.answering import limits
 from commonscale.answering.limits import Limits, alimited, limited
+from commonscale.core import threads
 from commonscale.core.errors import AnswererError, InvalidInputError
 
 LONG = Limits()
@@ -170,6 +171,19 @@ async def test_a_cancelled_answer_cancels_the_client() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert slow.closed.is_set()
+
+
+def test_who_was_given_up_before_a_thread_was_free_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_THREADS", threads._Threads(1))
+    slow = Slow()
+    with pytest.raises(AnswererError):
+        list(synchronous(slow.stream, SHORT))
+    with pytest.raises(AnswererError, match="did not begin to answer"):
+        list(synchronous(lambda: iter(["a request"]), SHORT))
+    assert not threads._THREADS._waiting
+    slow.go.set()
+    assert slow.closed.wait(30)
+    assert list(synchronous(lambda: iter(["a"]))) == ["a"]
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
