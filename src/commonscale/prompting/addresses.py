@@ -20,6 +20,12 @@ MAX_LENGTH = 8192
 
 # Blanks and backslashes, which programs read differently: http://good.example\@127.0.0.1/ has two hosts.
 _ODD = re.compile(r"[\x00-\x20\x7f\\]")
+# What a host may not hold because browsers drop it when they read one (UTS 46), so that 127.0.0.1 could be written with
+# a soft hyphen: Unicode's Default_Ignorable_Code_Point.
+_DROPPED = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 # The last part of a host that is a number makes it an IPv4 address or nothing (URL Standard, 3.5: "ends in a number").
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 # RFC 6761, RFC 6762, RFC 8375, and the domain that ICANN reserved for private use.
@@ -51,7 +57,7 @@ def checked_address(url: str, *, allow_private: bool = False) -> str:
         raise ImageError(f"only http and https URLs are passed on, not {parts.scheme!r}")
     if "@" in parts.netloc:
         raise ImageError("URLs with a user name or password are not passed on")
-    if not host or "%" in host or ("[" in parts.netloc and ":" not in host):
+    if not host or "%" in host or _DROPPED.search(host) or ("[" in parts.netloc and ":" not in host):
         raise ImageError("no proper URL: it names no host, or one that is none")
     if not allow_private and not _is_public(host):
         raise ImageError(
