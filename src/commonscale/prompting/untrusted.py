@@ -7,7 +7,8 @@ import re
 # What citations look like, in an answer and therefore in a document: [1], [1, 3], [2-4], [^1], [Document 1], the
 # full-width brackets of some models, and brackets that Markdown escaped. Gaps are bounded, so time stays linear; they
 # include characters that are not seen, behind which a label could hide.
-_GAP = "[\\s\u200b-\u200f\u2060-\u206f\ufeff]{0,4}"
+_BLANK = "\\s\u200b-\u200f\u2060-\u206f\ufeff"
+_GAP = f"[{_BLANK}]{{0,4}}"
 _NUMBER = r"\d{1,9}"
 _PIECE = rf"{_NUMBER}(?:{_GAP}[-–—]{_GAP}{_NUMBER})?"
 _WORD = r"(?:documents?|docs?\.?|sources?|items?|images?|pictures?|no\.)"
@@ -19,7 +20,8 @@ CITATION = re.compile(
 )
 """A citation; ``inside`` holds its numbers."""
 
-_DELIMITER = re.compile(r"<([\s/]*documents\b[^<>]*)>", re.IGNORECASE)
+# Also one that is not closed: in "</documents </documents>>" the inner one would leave the outer one behind.
+_DELIMITER = re.compile(rf"<([/{_BLANK}]*documents\b[^<>]*)(>?)", re.IGNORECASE)
 # Control characters, half surrogate pairs (which no request can encode), and the tag characters of Unicode, in which
 # instructions can be written that no reader of the document sees.
 _UNSEEN = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff\U000e0000-\U000e007f]")
@@ -37,4 +39,4 @@ def neutralize(text: str) -> str:
     """
     text = _UNSEEN.sub("", text)
     text = CITATION.sub(lambda found: f"({found['inside']})", text)
-    return _DELIMITER.sub(r"(\1)", text)
+    return _DELIMITER.sub(lambda found: f"({found[1]}" + ")" * len(found[2]), text)
