@@ -53,6 +53,7 @@ from commonscale.answering import (
     Turn,
     answerer_for,
 )
+from commonscale.app import Handlers, Library, Patience, build_app, build_server, open_library
 from commonscale.core.duplicates import DistinctCount
 from commonscale.core.padding import padded
 from commonscale.datasets import DatasetQuestion, MixBench, MultiModalQA, RetrievalDataset, UniVLDR, WebQA
@@ -339,6 +340,12 @@ def answering(search: JointSearch, encoder: Encoder, folder: Path) -> list[str]:
     events: Iterator[Event] = asked.stream(own.standalone("and now?", [Turn("what?", answer.text)]))
     pieces = [event.answer.text for event in events if isinstance(event, Finished)]
     return [*pieces, *answer.citations.ids, *[left.detail for left in answer.prompt.left_out]]
+
+
+def page(folder: Path, model: Answerer) -> None:
+    library: Library = open_library(folder, model, encoder=None, device="cpu", folders=[folder])
+    handlers = Handlers(library, Patience(remind=5, limit=60), saving=True)
+    build_server(build_app(handlers, host="0.0.0.0", password="secret", parallel=8), "0.0.0.0", 7860).run()
 
 
 async def answering_async(asked: QuestionAnswering, model: LlamaIndexAnswerer) -> str:
