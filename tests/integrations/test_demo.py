@@ -110,7 +110,7 @@ def test_there_is_a_gap_and_standardizing_closes_it(demo: tuple[DemoResult, str]
 def test_the_scale_is_that_of_the_calibration_questions(demo: tuple[DemoResult, str], folder: Path) -> None:
     result, _ = demo
     assert result.calibration.questions == 300
-    assert Calibration.load(folder / "calibration.json") == result.calibration
+    assert Calibration.load(folder / "index" / "calibration.json") == result.calibration
     for modality in (TEXT, IMAGE):
         assert np.mean(result.gap.standardized[modality]) == pytest.approx(0, abs=1e-9)
         assert np.std(result.gap.standardized[modality]) == pytest.approx(1)

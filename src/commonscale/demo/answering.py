@@ -9,6 +9,9 @@ from commonscale.answering.types import Request
 from commonscale.demo.reading import Reader, Reading, load_reader
 from commonscale.prompting.items import SentItem
 
+READ = 5
+"""How many of the first hits it reads."""
+
 NO_ANSWER = "None of the documents that were found answers this."
 NO_DOCUMENTS = "No documents were found for this question."
 NAME = "demo"
@@ -24,13 +27,15 @@ class DrawnWorldAnswerer:
     a conversation are not looked at.
     """
 
-    def __init__(self, reader: Reader | None = None) -> None:
+    def __init__(self, reader: Reader | None = None, *, read: int = READ) -> None:
         """Set up the answerer.
 
         Args:
             reader: the model; None loads the one that comes with the package, when it is first needed.
+            read: how many documents to read, best ranked first: the more, the more chances of taking a wrong one.
         """
         self._reader = reader
+        self._read_first = read
 
     @property
     def name(self) -> str:
@@ -49,7 +54,7 @@ class DrawnWorldAnswerer:
         if not request.prompt.sent:
             yield NO_DOCUMENTS
             return
-        found = best([self._read(sent, request.question) for sent in request.prompt.sent])
+        found = best([self._read(sent, request.question) for sent in request.prompt.sent[: self._read_first]])
         if found is None:
             yield NO_ANSWER
             return

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from commonscale.core.types import IMAGE, TEXT, Modality, Ranking
-from commonscale.demo.answering import best
+from commonscale.demo.answering import READ, best
 from commonscale.demo.facts import KINDS, Fact, facts_about
 from commonscale.demo.world import Entry, World
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from commonscale.demo.reading import Reader, Reading
-
-READ = 5
-"""How many of the first hits the answerer reads, whatever ranked them."""
 
 CLOSED, RAW, STANDARDIZED = "right item given", "raw cosine", "standardized"
 WAYS = (CLOSED, RAW, STANDARDIZED)

@@ -10,7 +10,8 @@ from commonscale.core.living import LivingCalibration
 from commonscale.core.questions import QuestionBank
 from commonscale.core.search import JointSearch
 from commonscale.core.types import IMAGE, TEXT, Modality, Question, Ranking
-from commonscale.demo.answers import RAW, READ, STANDARDIZED, AnswerTable, answer_all, fact_questions
+from commonscale.demo.answering import READ
+from commonscale.demo.answers import RAW, STANDARDIZED, AnswerTable, answer_all, fact_questions
 from commonscale.demo.corpus import ENCODER_FOLDER, build_index, draw_pictures
 from commonscale.demo.measure import METHODS, measure_gap, rank_all, score
 from commonscale.demo.page import write_page

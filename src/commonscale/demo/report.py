@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from commonscale.core.extras import require
 from commonscale.core.types import IMAGE, TEXT, Hit, Modality
-from commonscale.demo.answers import ALL, READ, ROWS, WAYS, AnswerTable, answer_verdict
+from commonscale.demo.answering import READ
+from commonscale.demo.answers import ALL, ROWS, WAYS, AnswerTable, answer_verdict
 from commonscale.demo.facts import KINDS as KINDS_OF_FACTS
 from commonscale.demo.measure import METHODS, SHOWN_METRICS, Gap, Table
 from commonscale.demo.wording import describe

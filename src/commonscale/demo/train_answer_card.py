@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from commonscale.core.files import write_text_atomically
 from commonscale.core.types import IMAGE, TEXT, Modality
@@ -101,7 +102,7 @@ def measure(reader: Reader, scenes: Sequence[Scene]) -> dict[Modality, dict[str,
 
 def write_card(
     folder: Path,
-    settings: Mapping[str, object],
+    settings: Mapping[str, Any],
     measured: Mapping[Modality, Mapping[str, float]],
     scenes: int,
     loss: float,
@@ -117,8 +118,7 @@ def write_card(
         loss: mean training loss of the last 50 steps.
         minutes: how long training took.
     """
-    lines = [_INTRODUCTION, "## Settings", "", "| setting | value |", "| --- | --- |"]
-    lines += [f"| {name.replace('_', ' ')} | {value} |" for name, value in settings.items()]
+    lines = [_INTRODUCTION, "## Settings", "", *_settings(settings)]
     lines += [
         "",
         f"Loss at the end: {loss:.4f} (mean of 50 steps). Training took {minutes:.0f} minutes in one thread of a "
@@ -133,3 +133,15 @@ def write_card(
     ]
     lines += [f"| {row} | {_ANSWERS[row]} | {measured[IMAGE][row]:.3f} | {measured[TEXT][row]:.3f} |" for row in ROWS]
     write_text_atomically(folder / "README.md", "\n".join(lines) + "\n")
+
+
+def _settings(settings: Mapping[str, Any]) -> list[str]:
+    """List what holds for the whole run, then what differs from phase to phase."""
+    lines = ["| setting | value |", "| --- | --- |"]
+    lines += [f"| {name.replace('_', ' ')} | {value} |" for name, value in settings.items() if name != "phases"]
+    phases = settings["phases"]
+    lines += ["", f"| phase | {' | '.join(str(number + 1) for number in range(len(phases)))} |"]
+    lines.append(f"| --- |{' --- |' * len(phases)}")
+    return lines + [
+        f"| {name.replace('_', ' ')} | {' | '.join(str(phase[name]) for phase in phases)} |" for name in phases[0]
+    ]

@@ -7,11 +7,17 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from commonscale.demo.corpus import ENCODER_FOLDER
 from commonscale.demo.train_answer_tokenizer import END, PAD, PICTURE, SPECIAL, START, TOKENS
 
 WORD_NORM = 0.45
 """Length of the word vectors at the beginning."""
+
+FLOOR = 1e-4
+"""Directions whose variance is below this share of the largest one count less."""
 
 if TYPE_CHECKING:
     from commonscale.demo.train_answerer import Settings
@@ -64,6 +70,32 @@ def build_model(settings: Settings, vocabulary: dict[str, int]) -> Any:
     tower.load_state_dict({name: learned[name.removeprefix("vision_model.")] for name in names})
     _name_words(model, vocabulary)
     return model
+
+
+def see_evenly(model: Any, pictures: npt.NDArray[np.uint8]) -> None:
+    """Begin with a projector that gives each direction of what the tower sees the same weight, as small as words are.
+
+    The background fills most of the tower's features, and they are a hundred times as long as word vectors: behind a
+    random projector the decoder would see little else, and could add nothing to it.
+
+    Args:
+        model: changed in place.
+        pictures: pixels of some scenes, shape (scenes, side, side, 3).
+    """
+    import torch
+
+    with torch.no_grad():
+        pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+        states = model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
+        seen = states[model.config.vision_feature_layer][:, 1:].flatten(0, 1).double()
+        mean, covariance = seen.mean(dim=0), torch.cov(seen.T)
+        strengths, directions = torch.linalg.eigh(covariance)
+        whitening = (directions / (strengths + FLOOR * strengths.max()).sqrt()) @ directions.T
+        projector = model.model.multi_modal_projector
+        rows = min(whitening.shape[0], projector.linear_1.weight.shape[0])
+        projector.linear_1.weight[:rows] = whitening[:rows].float()
+        projector.linear_1.bias[:rows] = -(whitening @ mean)[:rows].float()
+        projector.linear_2.weight.normal_(std=WORD_NORM / projector.linear_2.weight.shape[1])
 
 
 def _name_words(model: Any, vocabulary: dict[str, int]) -> None:

@@ -15,11 +15,8 @@ HERE = "here"
 WHOLE = "whole"
 """The kind of such a question."""
 
-MISMATCHED = 0.28
-"""Share of the questions that are about another scene than the item shows; most differ in one thing only."""
-
 ELSEWHERE = 0.07
-"""Part of that share whose questions are about a scene that has nothing to do with the item's."""
+"""Share of the questions that are about a scene that has nothing to do with the item's."""
 
 FOREIGN = 0.03
 """Share of the questions that are about nothing in the drawn world."""
@@ -32,13 +29,22 @@ SHORT_SHARE = 0.33
 _FOREIGN_WORDS = ("what", "where", "is", "the", "a", "of", "red", "who", "xylograph", "zugzwang", "quark", "painted")
 
 
-def ask_about(scene: Scene, others: Sequence[Scene], rng: random.Random) -> tuple[str, str]:
+def ask_about(
+    scene: Scene,
+    others: Sequence[Scene],
+    rng: random.Random,
+    *,
+    mismatched: float = 0.20,
+    changes: Sequence[int] = (1, 2, 3),
+) -> tuple[str, str]:
     """Ask something about a scene, or something that it does not show.
 
     Args:
         scene: what the item shows.
         others: scenes to ask about instead.
         rng: picks kind and wording, and whether the scene shows what is asked about.
+        mismatched: share of the questions that are about another scene than the item shows, `ELSEWHERE` included.
+        changes: in how many things such a question differs from the scene, one picked for each.
 
     Returns:
         The question, and its answer by this scene.
@@ -47,14 +53,14 @@ def ask_about(scene: Scene, others: Sequence[Scene], rng: random.Random) -> tupl
     if chance > 1 - FOREIGN:
         return _foreign(rng), UNKNOWN
     about = rng.choice(others) if chance < ELSEWHERE else scene
-    changes = rng.choice((1, 1, 2)) if ELSEWHERE <= chance < MISMATCHED else 0
+    changed = rng.choice(changes) if ELSEWHERE <= chance < mismatched else 0
     form = rng.random()
     if form < WHOLE_SHARE:
-        return _ask_for_whole(scene, about, changes, rng)
+        return _ask_for_whole(scene, about, changed, rng)
     if form < WHOLE_SHARE + SHORT_SHARE:
-        return _ask_shortly(scene, about, changes, rng)
+        return _ask_shortly(scene, about, changed, rng)
     fact = fact_of(about, rng.choice(KINDS), rng.randrange(2), setting=rng.random() < SETTING_NAMED)
-    fact = _changed(fact, changes, rng)
+    fact = _changed(fact, changed, rng)
     return fact.question(rng), fact.answer if fact.matches(scene) else UNKNOWN
 
 

@@ -14,6 +14,7 @@ import argparse
 import logging
 import random
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,14 +29,13 @@ from commonscale.demo.reading import Reader
 from commonscale.demo.scenes import Scene, distinct_scenes
 from commonscale.demo.train_answer_batches import Asked, Packed, pack
 from commonscale.demo.train_answer_card import measure, write_card
-from commonscale.demo.train_answer_model import build_model, save
+from commonscale.demo.train_answer_model import build_model, save, see_evenly
 from commonscale.demo.train_answer_questions import ask_about
 from commonscale.demo.train_answer_tokenizer import (
     ANSWER,
     ASK,
     END,
     PAD,
-    PICTURE,
     build_tokenizer,
     words_of,
     write_processor,
@@ -48,9 +48,40 @@ HELD_OUT = 400
 """Scenes kept apart from training and from the demo, to measure answers on."""
 
 SAVED_EVERY = 200
+TOWER_RATE = 0.2
+"""The learning rate of the vision tower, which has learned already, as a share of that of the rest."""
+
+PICTURES_LOOKED_AT = 300
 QUESTION_WEIGHT = 1.0
 Pixels = npt.NDArray[np.uint8]
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One part of a training run.
+
+    Attributes:
+        steps: how many.
+        cooldown: over how many steps at its end the learning rate falls to zero.
+        pictures: how many a step reads.
+        passages: how many a step reads.
+        questions: how many are asked about each of them.
+        learning_rate: between warming up and cooling down.
+        mismatched: share of the questions that are about something that the item does not show.
+        changes: in how many things such questions differ from the item.
+        warmup: over how many steps the learning rate rises.
+    """
+
+    steps: int
+    cooldown: int
+    pictures: int
+    passages: int
+    questions: int
+    learning_rate: float
+    mismatched: float
+    changes: tuple[int, ...]
+    warmup: int
 
 
 @dataclass(frozen=True)
@@ -58,14 +89,7 @@ class Settings:
     """What a training run depends on, besides the code."""
 
     seed: int = 0
-    steps: int = 2400
     scenes: int = 8_000
-    pictures: int = 6
-    passages: int = 6
-    questions: int = 8
-    learning_rate: float = 1e-3
-    warmup: int = 50
-    cooldown: int = 600
     weight_decay: float = 0.05
     width: int = 128
     inner: int = 256
@@ -73,6 +97,10 @@ class Settings:
     heads: int = 4
     vision_layers: int = 3
     precision: str = "bfloat16"
+    phases: tuple[Phase, ...] = (
+        Phase(500, 0, 0, 12, 8, 1.5e-3, 0.20, (1, 2, 3), 50),
+        Phase(2200, 500, 8, 4, 6, 1e-3, 0.20, (1, 2, 3), 30),
+    )
 
 
 def scenes_for(settings: Settings) -> tuple[list[Scene], list[Scene]]:
@@ -100,50 +128,89 @@ def train(out: Path, settings: Settings) -> None:
     sentences = (words for scene in scenes for words in (passage(scene, rng), *ask_about(scene, scenes, rng)))
     tokenizer = build_tokenizer(words_of(sentences))
     model = build_model(settings, tokenizer.get_vocab())
+    see_evenly(model, pictures[:PICTURES_LOOKED_AT])
     write_processor(tokenizer, out, model.config.vision_config.patch_size)
     started = time.perf_counter()
-    losses = Training(model, tokenizer, settings, scenes, pictures).run(out)
-    save(model, out)
+    losses: list[float] = []
+    for number, phase in enumerate(settings.phases):
+        log.info("phase %d of %d", number + 1, len(settings.phases))
+        lessons = Lessons(phase, tokenizer, scenes, random.Random(settings.seed + number))
+        losses += Training(model, settings, phase, lessons, pictures).run(out)
+        save(model, out)
     minutes = (time.perf_counter() - started) / 60
     measured = measure(Reader(out), held_out)
     write_card(out, asdict(settings), measured, len(held_out), float(np.mean(losses[-50:])), minutes)
 
 
-class Training:
-    """One run over the training scenes."""
+class Lessons:
+    """What is read and asked in one phase of training."""
 
-    def __init__(self, model: Any, tokenizer: Any, settings: Settings, scenes: list[Scene], pictures: Pixels) -> None:
-        """Set up the run.
+    def __init__(self, phase: Phase, tokenizer: Any, scenes: list[Scene], rng: random.Random) -> None:
+        """Set up the lessons.
+
+        Args:
+            phase: how much, and what mix.
+            tokenizer: the model's.
+            scenes: what is told and asked about.
+            rng: picks everything.
+        """
+        self.padding: int = tokenizer.convert_tokens_to_ids(PAD)
+        self._phase, self._tokenizer, self._scenes, self._rng = phase, tokenizer, scenes, rng
+
+    def order(self) -> Iterator[int]:
+        """Go through the scenes in a new order each time."""
+        while True:
+            yield from self._rng.sample(range(len(self._scenes)), len(self._scenes))
+
+    def told(self, index: int) -> list[int]:
+        """Tell about a scene in a passage, in tokens."""
+        ids: list[int] = self._tokenizer(passage(self._scenes[index], self._rng))["input_ids"]
+        return ids
+
+    def asked(self, index: int) -> list[Asked]:
+        """Ask about a scene."""
+        phase, scenes = self._phase, self._scenes
+        pairs = [
+            ask_about(scenes[index], scenes, self._rng, mismatched=phase.mismatched, changes=phase.changes)
+            for _ in range(phase.questions)
+        ]
+        questions = self._tokenizer([f"{ASK} {q} {ANSWER}" for q, _ in pairs], add_special_tokens=False)["input_ids"]
+        answers = self._tokenizer([f"{a} {END}" for _, a in pairs], add_special_tokens=False)["input_ids"]
+        known = [answer != UNKNOWN for _, answer in pairs]
+        return [Asked(*each) for each in zip(questions, answers, known, strict=True)]
+
+
+class Training:
+    """One phase of a run."""
+
+    def __init__(self, model: Any, settings: Settings, phase: Phase, lessons: Lessons, pictures: Pixels) -> None:
+        """Set up the phase.
 
         Args:
             model: trained in place.
-            tokenizer: its tokenizer.
             settings: the run.
-            scenes: what is drawn and told.
+            phase: the part of it.
+            lessons: what is read and asked.
             pictures: the scenes' pixels, shape (scenes, side, side, 3).
         """
-        self.model, self.tokenizer, self.settings = model, tokenizer, settings
-        self.scenes, self.pictures = scenes, pictures
-        self._rng = random.Random(settings.seed)
-        self._padding = tokenizer.convert_tokens_to_ids(PAD)
-        self._shown = [
-            tokenizer.bos_token_id,
-            *[tokenizer.convert_tokens_to_ids(PICTURE)] * model.config.image_seq_length,
-        ]
+        self.model, self.settings, self.phase = model, settings, phase
+        self.lessons, self.pictures = lessons, pictures
+        config = model.config
+        self._shown = [config.text_config.bos_token_id, *[config.image_token_index] * config.image_seq_length]
 
     def run(self, out: Path) -> list[float]:
         """Train, saving now and then, and give the answers' loss of every step."""
         import torch
 
-        settings = self.settings
-        optimizer = torch.optim.AdamW(self._groups(), lr=settings.learning_rate, betas=(0.9, 0.98))
+        phase = self.phase
+        optimizer = torch.optim.AdamW(self._groups(), lr=phase.learning_rate, betas=(0.9, 0.98))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         losses: list[float] = []
-        order = self._order()
-        started = time.perf_counter()
-        for step in range(settings.steps):
-            shown, told = ([next(order) for _ in range(n)] for n in (settings.pictures, settings.passages))
-            answers, questions = (self._losses(shown, pictured=True) + self._losses(told, pictured=False)) / 2
+        order = self.lessons.order()
+        for step in range(phase.steps):
+            shown, told = ([next(order) for _ in range(n)] for n in (phase.pictures, phase.passages))
+            given = [(chosen, pictured) for chosen, pictured in ((shown, True), (told, False)) if chosen]
+            answers, questions = sum(self._losses(*each) for each in given) / len(given)
             loss = answers + QUESTION_WEIGHT * questions
             optimizer.zero_grad()
             loss.backward()
@@ -152,45 +219,33 @@ class Training:
             schedule.step()
             losses.append(answers.item())
             if step % 25 == 0:
-                log.info(
-                    "step %d of %d: loss %.3f, %.0f s",
-                    step,
-                    settings.steps,
-                    np.mean(losses[-25:]),
-                    time.perf_counter() - started,
-                )
+                log.info("step %d of %d: loss %.3f", step, phase.steps, np.mean(losses[-25:]))
             if step % SAVED_EVERY == SAVED_EVERY - 1:
                 save(self.model, out)
         return losses
 
     def _groups(self) -> list[dict[str, Any]]:
-        matrices = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
-        return [
-            {"params": matrices, "weight_decay": self.settings.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
+        rate, decay = self.phase.learning_rate, self.settings.weight_decay
+        groups: dict[tuple[float, float], list[Any]] = defaultdict(list)
+        for name, weights in self.model.named_parameters():
+            own_rate = rate * TOWER_RATE if "vision_tower" in name else rate
+            groups[own_rate, decay if weights.ndim > 1 else 0.0].append(weights)
+        return [{"params": each, "lr": own, "weight_decay": loss} for (own, loss), each in groups.items()]
 
     def _rate(self, step: int) -> float:
         """Warm up linearly, stay, and fall linearly to zero at the end."""
-        settings = self.settings
-        return min(1.0, (step + 1) / settings.warmup, (settings.steps - step) / settings.cooldown)
+        phase = self.phase
+        return min(1.0, (step + 1) / phase.warmup, (phase.steps - step) / max(phase.cooldown, 1))
 
-    def _order(self) -> Iterator[int]:
-        """Go through the scenes in a new order each time."""
-        while True:
-            yield from self._rng.sample(range(len(self.scenes)), len(self.scenes))
-
-    def _losses(self, chosen: list[int], *, pictured: bool) -> Any:
+    def _losses(self, chosen: list[int], pictured: bool) -> Any:
         """Compute the mean loss of the answers' tokens, and that of the questions'."""
         import torch
         from torch.nn.functional import cross_entropy
 
-        items = [self._shown if pictured else self._told(index) for index in chosen]
-        batch = pack(items, [self._asked(index) for index in chosen], self._padding)
-        with torch.autocast(
-            "cpu", getattr(torch, self.settings.precision), enabled=self.settings.precision != "float32"
-        ):
+        items = [self._shown if pictured else self.lessons.told(index) for index in chosen]
+        batch = pack(items, [self.lessons.asked(index) for index in chosen], self.lessons.padding)
+        precision = self.settings.precision
+        with torch.autocast("cpu", getattr(torch, precision), enabled=precision != "float32"):
             hidden = self._hidden(batch, chosen if pictured else None)
             logits = self.model.lm_head(hidden).float().transpose(1, 2)
         return torch.stack([cross_entropy(logits, labels) for labels in (batch.answers, batch.questions)])
@@ -208,17 +263,6 @@ class Training:
         mask = torch.where(batch.seen, 0.0, float("-inf"))
         return model.language_model(inputs_embeds=embedded, attention_mask=mask, position_ids=batch.positions)[0]
 
-    def _told(self, index: int) -> list[int]:
-        ids: list[int] = self.tokenizer(passage(self.scenes[index], self._rng))["input_ids"]
-        return ids
-
-    def _asked(self, index: int) -> list[Asked]:
-        asked = [ask_about(self.scenes[index], self.scenes, self._rng) for _ in range(self.settings.questions)]
-        questions = self.tokenizer([f"{ASK} {q} {ANSWER}" for q, _ in asked], add_special_tokens=False)["input_ids"]
-        answers = self.tokenizer([f"{a} {END}" for _, a in asked], add_special_tokens=False)["input_ids"]
-        known = [answer != UNKNOWN for _, answer in asked]
-        return [Asked(*each) for each in zip(questions, answers, known, strict=True)]
-
 
 def _pixels(scene: Scene) -> Pixels:
     """Draw a scene as it is read later: the picture of a file, made smaller."""
@@ -231,7 +275,8 @@ def main() -> None:
     """Train from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    for name, value in asdict(Settings()).items():
+    sizes = {name: value for name, value in asdict(Settings()).items() if name != "phases"}
+    for name, value in sizes.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     arguments = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(message)s")
