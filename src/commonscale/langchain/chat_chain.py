@@ -17,12 +17,8 @@ from commonscale.langchain.pictures import ImageKeys
 from commonscale.langchain.qa_chain import AnswerSteps, QuestionInput, as_runnable, question_of, read_question, typed
 from commonscale.langchain.request_messages import answer_prompt
 from commonscale.prompting.budget import Budget
-from commonscale.prompting.instructions import ANSWER_INSTRUCTIONS, CONDENSE_INSTRUCTIONS, condense_text
+from commonscale.prompting.instructions import CHAT_INSTRUCTIONS, CONDENSE_INSTRUCTIONS, condense_text
 from commonscale.prompting.pictures import Pictures
-
-CHAT_INSTRUCTIONS = f"""{ANSWER_INSTRUCTIONS}
-- Numbers in square brackets in your earlier answers stand for documents that are no longer shown."""
-"""The system message of an answer in a conversation: every question has documents, and numbers, of its own."""
 
 
 def create_multimodal_chat_chain(

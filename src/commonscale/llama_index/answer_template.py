@@ -11,7 +11,7 @@ from llama_index.core.base.llms.types import ChatMessage, ContentBlock, MessageR
 from llama_index.core.prompts import BasePromptTemplate
 
 from commonscale.prompting import ANSWER_INSTRUCTIONS
-from commonscale.prompting.instructions import CLOSING, NO_DOCUMENTS, OPENING, question_text
+from commonscale.prompting.instructions import CLOSING, OPENING, question_text, with_question
 
 CONTEXT_TEMPLATE = "\n".join([OPENING, "{context_str}", f"{CLOSING}\n", question_text("{query_str}")])
 """The same wording for LlamaIndex's own chat engines, whose templates hold the text of all documents as one string."""
@@ -86,12 +86,9 @@ def user_blocks(documents: Iterable[ContentBlock], question: str) -> list[Conten
     Returns:
         The documents and the question. Neighboring texts come as one block: some clients join texts without a break.
     """
-    asked = question_text(question)
-    blocks = list(documents)
-    if not blocks:
-        return [TextBlock(text=f"{NO_DOCUMENTS}\n\n{asked}")]
     laid: list[ContentBlock] = []
-    for block in (TextBlock(text=OPENING), *blocks, TextBlock(text=f"{CLOSING}\n\n{asked}")):
+    for part in with_question(list(documents), question):
+        block = TextBlock(text=part) if isinstance(part, str) else part
         if laid and isinstance(block, TextBlock) and isinstance(before := laid[-1], TextBlock):
             laid[-1] = TextBlock(text=f"{before.text}\n{block.text}")
         else:

@@ -59,6 +59,13 @@ class InterleavedCondensePlusContextChatEngine(MultiModalCondensePlusContextChat
     stand in ranked order, each behind its label.
     """
 
+    def _condense_question(self, chat_history: list[ChatMessage], latest_message: str) -> str:
+        # A model that says nothing must not make an empty search.
+        return super()._condense_question(chat_history, latest_message).strip() or latest_message
+
+    async def _acondense_question(self, chat_history: list[ChatMessage], latest_message: str) -> str:
+        return (await super()._acondense_question(chat_history, latest_message)).strip() or latest_message
+
     def synthesize(
         self,
         query_str: str,
@@ -87,7 +94,7 @@ class InterleavedCondensePlusContextChatEngine(MultiModalCondensePlusContextChat
 def _messages(
     llm: LLM, system_prompt: str | None, history: Sequence[ChatMessage], question: str, nodes: list[NodeWithScore]
 ) -> list[ChatMessage]:
-    warn_if_too_long(prompt_from_nodes(nodes), llm, split=False)
+    warn_if_too_long(prompt_from_nodes(nodes), llm, split=False, history=history)
     blocks: list[Any] = []
     for hit in nodes:
         blocks += hit.node.get_content_blocks(metadata_mode=MetadataMode.LLM)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms import LLM, ChatMessage
 from llama_index.core.memory import BaseMemory
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -17,7 +18,7 @@ from commonscale.llama_index.answer_template import AnswerTemplate
 from commonscale.llama_index.chat_engines import InterleavedCondensePlusContextChatEngine, InterleavedContextChatEngine
 from commonscale.llama_index.one_call import OneCallSynthesizer
 from commonscale.llama_index.preparer import PromptPreparer
-from commonscale.prompting import ANSWER_INSTRUCTIONS, CONDENSE_INSTRUCTIONS, Budget, Pictures
+from commonscale.prompting import ANSWER_INSTRUCTIONS, CHAT_INSTRUCTIONS, CONDENSE_INSTRUCTIONS, Budget, Pictures
 
 _CONDENSE = CONDENSE_INSTRUCTIONS + "\n\nConversation:\n{chat_history}\n\nLast question: {question}"
 
@@ -31,7 +32,7 @@ def create_multimodal_query_engine(
     instructions: str = ANSWER_INSTRUCTIONS,
     streaming: bool = False,
     node_postprocessors: Sequence[BaseNodePostprocessor] = (),
-    **settings: Any,
+    callback_manager: CallbackManager | None = None,
 ) -> RetrieverQueryEngine:
     """Make a query engine that answers from texts and pictures, with citations.
 
@@ -47,7 +48,8 @@ def create_multimodal_query_engine(
         instructions: the system message.
         streaming: whether answers are streamed.
         node_postprocessors: applied before the budget, such as rerankers.
-        settings: further arguments of ``RetrieverQueryEngine``, such as ``callback_manager``.
+        callback_manager: LlamaIndex's callbacks, for a counter of tokens or a tracer; becomes the model's own too, as
+            with LlamaIndex's synthesizers. None for those of ``Settings``, and leaves the model's as they are.
 
     Returns:
         The engine: ``query``, ``aquery``, and all else that a ``RetrieverQueryEngine`` does.
@@ -56,12 +58,11 @@ def create_multimodal_query_engine(
         InvalidInputError: if the model is no chat model, or an argument is of another kind than said.
     """
     _check(retriever, llm)
-    return RetrieverQueryEngine.from_args(
-        retriever,
-        llm=llm,
-        response_synthesizer=OneCallSynthesizer(llm, AnswerTemplate(instructions), streaming=streaming),
-        node_postprocessors=[*node_postprocessors, PromptPreparer(budget, pictures)],
-        **settings,
+    synthesizer = OneCallSynthesizer(
+        llm, AnswerTemplate(instructions), streaming=streaming, callback_manager=callback_manager
+    )
+    return RetrieverQueryEngine(
+        retriever, synthesizer, [*node_postprocessors, PromptPreparer(budget, pictures)], callback_manager
     )
 
 
@@ -72,7 +73,7 @@ def create_multimodal_chat_engine(
     condense: bool = True,
     budget: Budget | None = None,
     pictures: Pictures | None = None,
-    instructions: str = ANSWER_INSTRUCTIONS,
+    instructions: str = CHAT_INSTRUCTIONS,
     memory: BaseMemory | None = None,
     chat_history: list[ChatMessage] | None = None,
     node_postprocessors: Sequence[BaseNodePostprocessor] = (),
@@ -89,8 +90,8 @@ def create_multimodal_chat_engine(
         budget: how much may be sent with each message; None for all that is retrieved.
         pictures: how pictures are read, shrunk and encoded, and from where; None reads no files and no URLs.
         instructions: the system message.
-        memory: LlamaIndex's memory of the conversation; None for one of its own.
-        chat_history: earlier messages.
+        memory: LlamaIndex's memory of the conversation; None for one of its own, as long as the context window allows.
+        chat_history: earlier messages; not together with ``memory``, which holds its own.
         node_postprocessors: applied before the budget, such as rerankers.
 
     Returns:
@@ -100,6 +101,10 @@ def create_multimodal_chat_engine(
         InvalidInputError: if the model is no chat model, or an argument is of another kind than said.
     """
     _check(retriever, llm)
+    if memory is not None and chat_history:
+        raise InvalidInputError(
+            f"memory and {len(chat_history)} messages of chat_history are both given; put the messages into the memory"
+        )
     settings: dict[str, Any] = {
         "multi_modal_llm": llm,
         "memory": memory,

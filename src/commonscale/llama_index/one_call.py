@@ -88,26 +88,25 @@ class OneCallSynthesizer(BaseSynthesizer):
     def synthesize(self, query: Any, nodes: list[NodeWithScore], *args: Any, **kwargs: Any) -> RESPONSE_TYPE:
         """Answer a question from nodes."""
         warn_if_too_long(prompt_from_nodes(nodes), self._llm, split=False)
-        return super().synthesize(query, nodes, *args, **kwargs)
+        return _keeping(super().synthesize(query, nodes, *args, **kwargs))
 
     async def asynthesize(self, query: Any, nodes: list[NodeWithScore], *args: Any, **kwargs: Any) -> RESPONSE_TYPE:
         """Answer a question from nodes, asynchronously."""
         warn_if_too_long(prompt_from_nodes(nodes), self._llm, split=False)
-        return await super().asynthesize(query, nodes, *args, **kwargs)
-
-    def _prepare_response_output(
-        self, response_str: RESPONSE_TEXT_TYPE | None, source_nodes: list[NodeWithScore]
-    ) -> RESPONSE_TYPE:
-        response = super()._prepare_response_output(response_str, source_nodes)
-        if isinstance(response, StreamingResponse):
-            response.response_gen = _kept(response, response.response_gen)
-        elif isinstance(response, AsyncStreamingResponse):
-            response.response_gen = _akept(response, response.response_gen)
-        return response
+        return _keeping(await super().asynthesize(query, nodes, *args, **kwargs))
 
 
 def _messages(texts: Sequence[str]) -> list[ChatMessage]:
     return [ChatMessage(content=text) for text in texts]
+
+
+def _keeping(response: RESPONSE_TYPE) -> RESPONSE_TYPE:
+    """Let a streamed response, also one without documents, keep its text."""
+    if isinstance(response, StreamingResponse):
+        response.response_gen = _kept(response, response.response_gen)
+    elif isinstance(response, AsyncStreamingResponse):
+        response.response_gen = _akept(response, response.response_gen)
+    return response
 
 
 def _kept(response: StreamingResponse, tokens: Any) -> Generator[str, None, None]:

@@ -6,6 +6,7 @@ from commonscale.prompting.citations import Citation, Citations, Mark, parse_cit
 from commonscale.prompting.costs import TextCost, count_text, rule_of
 from commonscale.prompting.instructions import (
     ANSWER_INSTRUCTIONS,
+    CHAT_INSTRUCTIONS,
     CONDENSE_INSTRUCTIONS,
     condense_text,
     question_text,
@@ -29,6 +30,7 @@ from commonscale.prompting.untrusted import neutralize
 
 __all__ = [
     "ANSWER_INSTRUCTIONS",
+    "CHAT_INSTRUCTIONS",
     "CONDENSE_INSTRUCTIONS",
     "PICTURE_RULES",
     "Budget",

@@ -16,8 +16,7 @@ from langchain_core.runnables.history import RunnableWithMessageHistory
 
 from commonscale.core.errors import InvalidInputError
 from commonscale.langchain import ImageQuestion, create_multimodal_chat_chain
-from commonscale.langchain.chat_chain import CHAT_INSTRUCTIONS
-from commonscale.prompting import CONDENSE_INSTRUCTIONS
+from commonscale.prompting import CHAT_INSTRUCTIONS, CONDENSE_INSTRUCTIONS
 
 HISTORY = [HumanMessage("which bus is red?"), AIMessage("The one in the yard [2].")]
 CONDENSED = "Conversation:\nUser: which bus is red?\nAssistant: The one in the yard [2].\n\nLast question: and blue?"

@@ -14,9 +14,11 @@ pytest.importorskip("llama_index.llms.openai_like")
 pytest.importorskip("PIL")
 
 import httpx
+from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.chat_engine import MultiModalCondensePlusContextChatEngine, MultiModalContextChatEngine
 from llama_index.core.llms import ChatMessage
-from llama_index.core.memory import Memory
+from llama_index.core.memory import ChatMemoryBuffer, Memory
+from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from chat_server import ChatServer
 from commonscale.core.errors import ContextWindowWarning, InvalidInputError
@@ -28,7 +30,7 @@ from commonscale.llama_index import (
     create_multimodal_chat_engine,
     prompt_of,
 )
-from commonscale.prompting import ANSWER_INSTRUCTIONS, CONDENSE_INSTRUCTIONS, Budget, Pictures
+from commonscale.prompting import CHAT_INSTRUCTIONS, CONDENSE_INSTRUCTIONS, Budget, Pictures
 from llama_answers import OTHER, QUESTION, chat_model, color_of, corpus, documents_of, ids_of, parts_of, retriever_of
 
 WAYS = ["chat", "achat", "stream_chat", "astream_chat"]
@@ -116,7 +118,7 @@ async def test_ours_send_documents_in_ranked_order_with_each_message(
         ("[4] passage 1", None),
     ]
     assert [(words, color_of(picture)) for words, picture in documents_of(chat_server.requests[0])] == expected
-    assert said(chat_server.requests[0]) == [("system", ANSWER_INSTRUCTIONS)]
+    assert said(chat_server.requests[0]) == [("system", CHAT_INSTRUCTIONS)]
     assert ids_of(response.source_nodes) == [sent.item.id for sent in prompt_of(response).sent] == IDS
     assert citations_of(response).ids == ["i0", "i1"]
     assert citations_of(response).unknown == (8,)
@@ -154,7 +156,7 @@ async def test_llama_index_own_put_pictures_first_and_the_text_says_which_is_whi
         retriever,
         multi_modal_llm=llm,
         memory=memory,
-        system_prompt=ANSWER_INSTRUCTIONS,
+        system_prompt=CHAT_INSTRUCTIONS,
         node_postprocessors=[PromptPreparer(Budget(items=4), pictures, engine="chat", llm=llm)],
         **{"context_prompt" if condense else "context_template": CONTEXT_TEMPLATE},
     )
@@ -221,6 +223,56 @@ async def test_too_small_a_window_is_warned_of(
     with pytest.warns(ContextWindowWarning, match="sent in one call"):
         await engine.achat(QUESTION)
     assert len(documents_of(chat_server.requests[0])) == 7
+
+
+async def test_a_long_conversation_counts_in_that_warning(
+    retriever: StandardizedMultiModalRetriever, client: httpx.AsyncClient, chat_server: ChatServer
+) -> None:
+    llm = chat_model(chat_server.url, client, context_window=4_000)
+    memory = ChatMemoryBuffer.from_defaults(
+        chat_history=[ChatMessage(role=role, content="word " * 1_000) for role in ("user", "assistant")] * 2,
+        token_limit=100_000,
+    )
+    engine = create_multimodal_chat_engine(retriever, llm, condense=False, budget=Budget(maximum={"image": 0}))
+    await engine.achat(QUESTION)  # the documents alone fit
+    assert engine.chat_history
+    engine = create_multimodal_chat_engine(
+        retriever, llm, condense=False, budget=Budget(maximum={"image": 0}), memory=memory
+    )
+    with pytest.warns(ContextWindowWarning, match=r"4 earlier messages 5\d{3}, .* less of the conversation"):
+        await engine.achat(QUESTION)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_model_that_condenses_to_nothing_leaves_the_message(
+    way: str, client: httpx.AsyncClient, chat_server: ChatServer
+) -> None:
+    searched: list[str] = []
+
+    class Noting(BaseRetriever):
+        """Notes what it is asked."""
+
+        def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+            searched.append(query_bundle.query_str)
+            return []
+
+    memory = ChatMemoryBuffer.from_defaults(
+        chat_history=[ChatMessage(role="user", content="hello"), ChatMessage(role="assistant", content="hello you")]
+    )
+    engine = create_multimodal_chat_engine(Noting(), chat_model(chat_server.url, client), memory=memory)
+    chat_server.answer = " "
+    await tell(engine, way, "and where is it?")
+    assert searched == ["and where is it?"]
+    assert str(parts_of(chat_server.requests[-1])[-1]).startswith("No documents were found")
+
+
+def test_a_history_beside_a_memory_is_refused(
+    retriever: StandardizedMultiModalRetriever, chat_server: ChatServer
+) -> None:
+    history = [ChatMessage(role="user", content="hello")]
+    memory = ChatMemoryBuffer.from_defaults()
+    with pytest.raises(InvalidInputError, match="1 messages of chat_history are both given"):
+        create_multimodal_chat_engine(retriever, chat_model(chat_server.url), memory=memory, chat_history=history)
 
 
 def test_a_model_without_chat_is_refused(retriever: StandardizedMultiModalRetriever, chat_server: ChatServer) -> None:

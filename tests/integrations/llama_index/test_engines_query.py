@@ -14,6 +14,7 @@ pytest.importorskip("PIL")
 
 import httpx
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler, TokenCountingHandler
 from llama_index.core.llms import ChatMessage
 from llama_index.core.query_engine import CitationQueryEngine, RetrieverQueryEngine
 from llama_index.core.schema import BaseNode, ImageNode, NodeWithScore, QueryBundle, TextNode
@@ -318,6 +319,41 @@ def test_anthropics_client_gets_the_same_parts(retriever: StandardizedMultiModal
     assert parts[2]["text"] == "[3] a captioned photo"
     assert {part["source"]["type"] for part in parts if part["type"] == "image"} == {"base64"}
     assert all(part["source"]["media_type"].startswith("image/") for part in parts if part["type"] == "image")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_callbacks_see_the_synthesis_and_the_model(way: str, chat_server: ChatServer) -> None:
+    handler = LlamaDebugHandler(print_trace_on_end=False)
+    tokens = TokenCountingHandler(tokenizer=str.split)
+    async with httpx.AsyncClient() as client:
+        engine = create_multimodal_query_engine(
+            Given(TextNode(text="passage")),
+            chat_model(chat_server.url, client),
+            streaming=way.startswith("streaming"),
+            callback_manager=CallbackManager([handler, tokens]),
+        )
+        await ask(engine, way)
+    for kind in (CBEventType.QUERY, CBEventType.SYNTHESIZE, CBEventType.LLM):
+        assert len(handler.get_event_pairs(kind)) == 1, kind
+    assert tokens.total_llm_token_count > 0
+
+
+def test_a_model_keeps_its_own_callbacks_if_no_others_are_given(chat_server: ChatServer) -> None:
+    llm = chat_model(chat_server.url)
+    handler = LlamaDebugHandler(print_trace_on_end=False)
+    llm.callback_manager = CallbackManager([handler])
+    create_multimodal_query_engine(Given(TextNode(text="passage")), llm).query(QUESTION)
+    assert len(handler.get_event_pairs(CBEventType.LLM)) == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_nothing_found_cites_nothing_however_it_is_read(way: str, chat_server: ChatServer) -> None:
+    async with httpx.AsyncClient() as client:
+        llm = chat_model(chat_server.url, client)
+        engine = create_multimodal_query_engine(Given(), llm, streaming=way.startswith("streaming"))
+        response, answer = await ask(engine, way)
+    assert answer == "Empty Response"
+    assert citations_of(response).ids == []
 
 
 def test_nothing_found_asks_nobody(chat_server: ChatServer) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from commonscale.prompting import (
     ANSWER_INSTRUCTIONS,
+    CHAT_INSTRUCTIONS,
     CONDENSE_INSTRUCTIONS,
     PreparedPicture,
     Prompt,
@@ -16,7 +17,7 @@ from commonscale.prompting.instructions import CLOSING, NO_DOCUMENTS, OPENING
 from fake_pictures import FakePictures
 
 
-@pytest.mark.parametrize("text", [ANSWER_INSTRUCTIONS, CONDENSE_INSTRUCTIONS])
+@pytest.mark.parametrize("text", [ANSWER_INSTRUCTIONS, CHAT_INSTRUCTIONS, CONDENSE_INSTRUCTIONS])
 def test_frameworks_can_put_the_instructions_into_templates(text: str) -> None:
     assert text.format() == text
     assert text == text.strip()
@@ -25,6 +26,11 @@ def test_frameworks_can_put_the_instructions_into_templates(text: str) -> None:
 def test_the_instructions_name_what_stands_around_the_documents() -> None:
     assert f"{OPENING} and {CLOSING}" in ANSWER_INSTRUCTIONS
     assert "[1]" in ANSWER_INSTRUCTIONS
+
+
+def test_a_conversation_has_the_same_instructions_and_one_about_earlier_numbers() -> None:
+    assert CHAT_INSTRUCTIONS.startswith(f"{ANSWER_INSTRUCTIONS}\n- ")
+    assert "earlier answers" in CHAT_INSTRUCTIONS
 
 
 def test_documents_stand_labelled_in_ranked_order_before_the_question() -> None:
