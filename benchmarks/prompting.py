@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from timing import Scenario, timed
 
+from commonscale.core.errors import ImageError
 from commonscale.encoders import ImageInput
 from commonscale.langchain import prompt_blocks, prompt_items
 from commonscale.llama_index import PromptPreparer
@@ -48,8 +49,9 @@ class Originals(Pictures):
         assert isinstance(picture, (str, Path))
         return PreparedPicture(Path(picture).read_bytes(), "image/jpeg", 4000, 3000)
 
-    def prepare_all(self, pictures: Iterable[ImageInput]) -> None:
+    def prepare_all(self, pictures: Iterable[ImageInput]) -> list[PreparedPicture | ImageError | None]:
         """Leave it all to ``prepare``."""
+        return [None for _ in pictures]
 
 
 @dataclass(frozen=True)

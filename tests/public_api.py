@@ -55,6 +55,7 @@ from commonscale.answering import (
 )
 from commonscale.app import Handlers, Library, Patience, build_app, build_server, open_library
 from commonscale.core.duplicates import DistinctCount
+from commonscale.core.errors import ImageError
 from commonscale.core.padding import padded
 from commonscale.datasets import DatasetQuestion, MixBench, MultiModalQA, RetrievalDataset, UniVLDR, WebQA
 from commonscale.diagnostics import Diagnosis, Material, diagnose, verdict, write_diagnoses
@@ -374,6 +375,7 @@ def prompting(tokenize: Callable[[str], list[int]]) -> list[str | PreparedPictur
 
 def pictures(folder: Path) -> tuple[bytes | None, str | None, int | None, str]:
     made = Pictures([folder], urls="download", max_side=1568, cached=10, options=ImageOptions(timeout=5.0))
-    made.prepare_all([b"", "a.jpg", folder / "b.jpg"])
+    ahead: list[PreparedPicture | ImageError | None] = made.prepare_all([b"", "a.jpg", folder / "b.jpg"])
+    assert len(ahead) == 3
     prepared: PreparedPicture = made.prepare("https://example.org/a.jpg")
     return prepared.content, prepared.mime_type, prepared.width, prepared.data_uri

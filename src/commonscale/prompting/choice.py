@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from commonscale.core.errors import ImageError
@@ -19,6 +20,9 @@ from commonscale.prompting.untrusted import neutralize
 
 if TYPE_CHECKING:
     from commonscale.encoders.images import ImageInput
+
+
+_AT_ONCE = 8  # pictures prepared ahead, where those that were likely to be sent turned out bad
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Choice:
         self._picture_tokens = picture_cost(budget.image_tokens)
         self._text_tokens = text_cost(budget.text_tokens)
         self._words: dict[int, _Words] = {}
+        self._prepared: dict[int, PreparedPicture | ImageError | None] = {}
         self._sent: dict[int, SentItem] = {}
         self._left: dict[int, LeftOut] = {}
         self._ids: set[str] = set()
@@ -55,9 +60,9 @@ class Choice:
 
     def warm_up(self) -> None:
         """Prepare the pictures that are probably sent, several at once; the others when it is their turn."""
-        self._pictures.prepare_all(list(self._likely_pictures()))
+        self._prepare(dict(self._likely_pictures()))
 
-    def _likely_pictures(self) -> Iterator[ImageInput]:
+    def _likely_pictures(self) -> Iterator[tuple[int, ImageInput]]:
         most = self._budget.items or len(self._ranked)
         places = select(range(len(self._ranked)), most, self._budget.quotas, lambda place: self._ranked[place].modality)
         images = tokens = 0
@@ -68,7 +73,7 @@ class Choice:
                 return
             if picture is not None and (self._budget.images is None or images < self._budget.images):
                 images += 1
-                yield picture
+                yield place, picture
 
     def fill(self, limits: Mapping[Modality, int] | None) -> None:
         """Send what fits, best first.
@@ -112,7 +117,7 @@ class Choice:
             else:
                 limit = self._budget.item_tokens
                 self._leave(place, Reason.TOKENS, f"not one character of it fits into item_tokens={limit}")
-        elif isinstance(picture := self._picture(item, words), PreparedPicture):
+        elif isinstance(picture := self._picture(place, item, words), PreparedPicture):
             self._send(place, words, picture)
         else:
             reason, detail = picture
@@ -123,18 +128,31 @@ class Choice:
             else:
                 self._leave(place, reason, detail)
 
-    def _picture(self, item: PromptItem, words: _Words) -> PreparedPicture | tuple[Reason, str]:
+    def _picture(self, place: int, item: PromptItem, words: _Words) -> PreparedPicture | tuple[Reason, str]:
         most = self._budget.images
         if item.picture is None or (most is not None and self._images >= most):
             return Reason.IMAGES, f"the most of {most} pictures is reached"
         try:
-            picture = self._pictures.prepare(item.picture)
+            picture = self._foreseen(place) or self._pictures.prepare(item.picture)
         except ImageError as error:
-            detail = f"the picture of document {item.id!r} cannot be sent: {error}"
+            picture = error
+        if isinstance(picture, ImageError):
+            detail = f"the picture of document {item.id!r} cannot be sent: {picture}"
             self.bad_pictures.append(detail)
             return Reason.PICTURE, detail
         over = self._over(words.tokens + self._picture_tokens(picture))
         return picture if over is None else (Reason.TOKENS, over)
+
+    def _foreseen(self, place: int) -> PreparedPicture | ImageError | None:
+        if place not in self._prepared and self.bad_pictures:
+            # Others take the places of bad ones. Several at once: each may be on a server that does not answer.
+            later = ((at, item.picture) for at, item in enumerate(self._ranked[place:], place))
+            unknown = ((at, given) for at, given in later if given is not None and at not in self._prepared)
+            self._prepare(dict(islice(unknown, _AT_ONCE)))
+        return self._prepared.get(place)
+
+    def _prepare(self, pictures: Mapping[int, ImageInput]) -> None:
+        self._prepared.update(zip(pictures, self._pictures.prepare_all(pictures.values()), strict=True))
 
     def _over(self, tokens: int) -> str | None:
         if self._budget.tokens is None or self._tokens + tokens <= self._budget.tokens:

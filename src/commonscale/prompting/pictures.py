@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import os
@@ -110,26 +109,36 @@ class Pictures:
         except ImageError as error:
             raise ImageError(f"{describe(picture)}: {error}") from error
 
-    def prepare_all(self, pictures: Iterable[ImageInput]) -> None:
+    def prepare_all(self, pictures: Iterable[ImageInput]) -> list[PreparedPicture | ImageError | None]:
         """Prepare several side by side, so that ``prepare`` has them at once.
 
-        Errors are not raised here: ``prepare`` tells them. PIL images, and streams that can be read only once, are
-        left to ``prepare`` too.
+        PIL images, and streams that can be read only once, are left to ``prepare``; so is one picture alone.
 
         Args:
             pictures: any number; no more than are kept are prepared.
+
+        Returns:
+            What came of each: the picture; the error that ``prepare`` would raise, so that a download that took its
+            time to fail need not be tried twice; or None for what is left to ``prepare``.
         """
-        ahead = [picture for picture in pictures if _can_be_prepared_ahead(picture)][: self._cached]
+        given = list(pictures)
+        found: list[PreparedPicture | ImageError | None] = [None] * len(given)
+        ahead = [place for place, picture in enumerate(given) if _can_be_prepared_ahead(picture)][: self._cached]
         if len(ahead) < 2:
-            return
+            return found
         most = _DOWNLOADS if self._urls == "download" else _THREADS
         with ThreadPoolExecutor(min(most, len(ahead)), "commonscale-pictures") as pool:
-            for _ in pool.map(self._tried, ahead):
-                pass
+            for place, made in zip(ahead, pool.map(self._tried, [given[place] for place in ahead]), strict=True):
+                found[place] = made
+        return found
 
-    def _tried(self, picture: ImageInput) -> None:
-        with contextlib.suppress(Exception):
-            self._prepared(picture)
+    def _tried(self, picture: ImageInput) -> PreparedPicture | ImageError | None:
+        try:
+            return self.prepare(picture)
+        except ImageError as error:
+            return error
+        except Exception:  # noqa: BLE001 (the machine's, and told by who asks for this picture alone)
+            return None
 
     def _prepared(self, picture: ImageInput) -> PreparedPicture:
         if isinstance(picture, str):

@@ -11,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from commonscale.core.errors import ImageError, MissingExtraError
+from commonscale.core.errors import ImageError, MissingExtraError, SkippedImageWarning
 from commonscale.encoders import downloads
 from commonscale.encoders.images import ImageOptions
-from commonscale.prompting import Pictures
+from commonscale.prompting import Budget, Pictures, PromptBuilder, PromptItem
 
 pytest.importorskip("httpx")
 Image = pytest.importorskip("PIL.Image")
@@ -104,8 +104,11 @@ def test_several_urls_are_fetched_ahead(server: ThreadingHTTPServer) -> None:
     prepares, urls = Pictures(urls="download", options=HERE), [f"{server.url}/a.png?{number}" for number in range(5)]
     for number in range(5):
         server.answers[f"/a.png?{number}"] = (200, PNG, {})
-    prepares.prepare_all([*urls, f"{server.url}/missing.png"])
+    *found, missing = prepares.prepare_all([*urls, f"{server.url}/missing.png"])
     assert len(server.seen) == 6
+    assert [picture.width for picture in found] == [400] * 5
+    assert isinstance(missing, ImageError)
+    assert str(missing).startswith(f"'{server.url}/missing.png': ")
     assert [prepares.prepare(url).width for url in urls] == [400] * 5
     assert len(server.seen) == 6
 
@@ -116,6 +119,18 @@ def test_a_download_that_failed_is_tried_again(server: ThreadingHTTPServer) -> N
         prepares.prepare(f"{server.url}/late.png")
     server.answers["/late.png"] = (200, PNG, {})
     assert prepares.prepare(f"{server.url}/late.png").width == 400
+
+
+@pytest.mark.parametrize("images", [None, 1, 3])
+def test_in_one_prompt_every_download_that_fails_is_tried_once(server: ThreadingHTTPServer, images: int | None) -> None:
+    items = [PromptItem(str(number), "image", picture=f"{server.url}/missing{number}") for number in range(12)]
+    server.answers["/good.png"] = (200, PNG, {})
+    items.append(PromptItem("good", "image", picture=f"{server.url}/good.png"))
+    builder = PromptBuilder(Budget(images=images), Pictures(urls="download", options=HERE))
+    with pytest.warns(SkippedImageWarning, match=r"12 picture\(s\) left out"):
+        prompt = builder.build(items)
+    assert [sent.item.id for sent in prompt.sent] == ["good"]
+    assert sorted(server.seen) == sorted(["/good.png", *(f"/missing{number}" for number in range(12))])
 
 
 @pytest.mark.parametrize(
