@@ -16,6 +16,7 @@ _TOO_LONG = re.compile(
     r"input token count|request_too_large|reduce the length",
     re.IGNORECASE,
 )
+_EMPTY = re.compile(r"no generation chunks", re.IGNORECASE)  # LangChain, of a web page where answers were awaited
 _SPENT = re.compile(r"quota|billing|credit|balance", re.IGNORECASE)
 _BAD_KEY = re.compile(r"api[_ ]?key (is )?(not valid|invalid|expired)|(invalid|incorrect) api[_ ]?key", re.IGNORECASE)
 _KEYLESS = re.compile(r"api[_ ]?key|credentials|authentication method", re.IGNORECASE)
@@ -75,6 +76,9 @@ class Failures:
         if names.intersection(_UNREACHED):
             where = f" at {self.address}" if self.address else ""
             return f"{self.name} cannot be reached{where} ({words}); check the network, and that it is running"
+        if _EMPTY.search(words):
+            where = f" at {self.address}" if self.address else ""
+            return f"{self.name}{where} gave an empty answer; ask again, or check the base URL"
         if not begun and _KEYLESS.search(words):
             return f"{self.name} cannot be asked without an API key; {self._advice}"
         return f"{self.name} {'broke off' if begun else 'failed'}: {type(chain[0]).__name__}: {words}"

@@ -13,7 +13,7 @@ _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 # What keys of the great providers look like, also partly masked; and what stands before others.
 _SHAPES = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|nvapi|pplx)[-_][\w*.-]{6,}|\bAIza[\w-]{10,}"
-    r"|(?<=[Bb]earer )\S+|(?<=://)[^/\s@]+(?=@)|(?<=[?&]key=)[^&\s]+"
+    r"|(?<=[Bb]earer )[^\s()]+|(?<=://)[^/\s@]+(?=@)|(?<=[?&]key=)[^&\s]+"
 )
 
 

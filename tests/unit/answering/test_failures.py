@@ -53,6 +53,7 @@ def caused(outer: Exception, inner: Exception) -> Exception:
         (error("peer closed", "RemoteProtocolError"), "broke off before the answer was whole; ask again"),
         (error("Missing credentials. Set OPENAI_API_KEY"), "cannot be asked without an API key; set the environment"),
         (ValueError("odd\nthings  happened."), "openai:gpt failed: ValueError: odd things happened$"),
+        (ValueError("No generation chunks were returned"), "gave an empty answer; ask again, or check the base URL"),
         (ValueError(), "openai:gpt failed: ValueError: ValueError$"),
         (error("", status_code=500), r"\(HTTP 500"),
     ],
@@ -107,6 +108,7 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     for secret in ("hunter2", "environment-key", "abc", "xyz", "AIza", "user", "word@"):
         assert secret not in shown
     assert shown.count("[hidden]") == 8
+    assert "Bearer [hidden])" in str(FAILURES(error("said Bearer abc.def", status_code=500)))
 
 
 @pytest.mark.parametrize("before", range(280, 300, 3))
