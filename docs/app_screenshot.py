@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-QUESTION = "What place has two purple trees to the left of a blue moon?"
+QUESTION = "How many purple trees are there to the left of a blue moon?"
 
 
 def main() -> None:
