@@ -79,5 +79,5 @@ class LanguageModelAnswerer(ABC):
 
 
 def _uncited(history: Sequence[Turn]) -> tuple[Turn, ...]:
-    """Give earlier turns without their citations: ``[1]`` names another document now."""
+    """Give earlier turns without their citations, so that nothing need be said of them as ``CHAT_INSTRUCTIONS`` do."""
     return tuple(Turn(turn.question, strip_citations(turn.answer)) for turn in history)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from langchain_core.documents import Document
 from langchain_core.messages.content import ContentBlock
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.base import RunnableLike
 from langchain_core.tools import StructuredTool
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from commonscale.langchain.pictures import ImageKeys
 from commonscale.langchain.prompt_items import prompt_items, source_document
@@ -29,10 +29,20 @@ _NOTE = (
 Found = tuple[list[ContentBlock], list[Document]]
 
 
+def _worded(query: str) -> str:
+    # As a mistake in the arguments, which agents tell the model; an error of the search would end their run. In no
+    # schema, since some providers refuse minimum lengths there.
+    if not query.strip():
+        raise ValueError("the query is empty; say what to look for")
+    return query
+
+
 class RetrieverQuestion(BaseModel):
     """What a model gives the tool."""
 
-    query: str = Field(description="what to look for, in words that can be understood without the conversation")
+    query: Annotated[str, AfterValidator(_worded)] = Field(
+        description="what to look for, in words that can be understood without the conversation"
+    )
 
 
 def create_multimodal_retriever_tool(

@@ -69,6 +69,29 @@ def test_content_is_blocks_and_the_artifact_documents(tool, pictures):
     assert message.artifact[1].metadata["commonscale_score"] == 0.5
 
 
+@pytest.mark.parametrize("query", ["", " \n"])
+async def test_an_agent_goes_on_after_an_empty_query(pictures, query):
+    agents = pytest.importorskip("langchain.agents")
+    searched: list[str] = []
+
+    def find(question: str) -> list[Document]:
+        searched.append(question)
+        return archive(question)
+
+    tool = create_multimodal_retriever_tool(find, "look", "Looks.", pictures=pictures)
+    with serve_provider("openai") as provider:
+        agent = agents.create_agent(provider.model, [tool])
+        for way in ("invoke", "ainvoke"):
+            provider.will_call("look", {"query": query})
+            asked = agent.invoke if way == "invoke" else agent.ainvoke
+            told = asked({"messages": [("human", "which bus?")]})
+            told = told if way == "invoke" else await told
+            result, last = told["messages"][-2:]
+            assert "the query is empty; say what to look for" in result.content
+            assert last.text == "a red bus"
+    assert searched == []
+
+
 async def test_asynchronously(tool):
     call = {"name": "look", "args": {"query": "bus"}, "id": "1", "type": "tool_call"}
     assert await tool.ainvoke(call) == tool.invoke(call)
