@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Urls = Literal["refuse", "pass", "download"]
 
 _THREADS = 4
-"""Pictures prepared side by side: a decoded one may take 36 MB (12 megapixels) and more."""
+"""Pictures prepared side by side: one of 12 megapixels takes 48 MB, and three to seven times that in some modes."""
 
 _DOWNLOADS = 8
 
