@@ -65,7 +65,7 @@ class DrawnWorldAnswerer:
     def _read(self, sent: SentItem, question: str) -> Reading | None:
         """Read what there is of an item, its picture and its text, and keep the better of both."""
         self._reader = reader = self._reader or load_reader()
-        readings = [reader.read(sent.item.text, [question])[0]] if sent.item.text.strip() else []
+        readings = [reader.read(sent.text, [question])[0]] if sent.text.strip() else []
         if sent.picture is not None and sent.picture.content is not None:
             from PIL import Image
 
