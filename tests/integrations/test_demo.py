@@ -19,9 +19,10 @@ pytest.importorskip("jinja2")
 rich_console = pytest.importorskip("rich.console")
 
 from commonscale.demo import DemoResult, build_world, run  # noqa: E402
+from commonscale.demo.answers import CLOSED, RAW, ROWS, STANDARDIZED  # noqa: E402
 from commonscale.demo.drawing import draw  # noqa: E402
 from commonscale.demo.measure import METHODS  # noqa: E402
-from commonscale.demo.report import heading  # noqa: E402
+from commonscale.demo.report import answer_cells, heading  # noqa: E402
 from commonscale.demo.scenes import distinct_scenes, random_scene  # noqa: E402
 from commonscale.demo.train_encoder import Settings, scenes_for  # noqa: E402
 from commonscale.demo.wording import passage, question  # noqa: E402
@@ -134,6 +135,19 @@ def test_what_is_printed_is_what_was_measured(demo: tuple[DemoResult, str]) -> N
     for kind in (IMAGE, TEXT):
         first = next(entry for entry in WORLD.entries if entry.modality == kind)
         assert first.question in printed
+
+
+def test_the_answers_on_the_page_are_the_printed_ones_and_standardizing_helps(demo: tuple[DemoResult, str]) -> None:
+    result, printed = demo
+    page = result.page.read_text(encoding="utf-8")
+    shown = re.findall(r"<td[^>]*>([\d.]+)</td>", page[page.index('class="answers"') :])
+    cells = [cell for modality, kind in ROWS for cell in answer_cells(result.answers, modality, kind)]
+    assert shown == cells
+    assert re.findall(r"\d[\d.]*", " ".join(re.findall(r"│ (?:color|count|thing|position|all) .*", printed))) == cells
+    accuracy = result.answers.accuracy
+    assert accuracy(STANDARDIZED, IMAGE) > accuracy(RAW, IMAGE) + 0.1
+    assert accuracy(STANDARDIZED) > accuracy(RAW)
+    assert accuracy(CLOSED) > accuracy(STANDARDIZED)
 
 
 def test_headings() -> None:
