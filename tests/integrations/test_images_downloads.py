@@ -189,6 +189,12 @@ def test_https_goes_to_the_checked_address_but_proves_the_name(monkeypatch):
         ("::ffff:10.0.0.1", False),
         ("2002:0a00:0001::", False),
         ("64:ff9b::10.0.0.1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("fec0::1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("4000::1", False),
+        ("5f00::1", False),
     ],
 )
 def test_public_addresses(address, public):
