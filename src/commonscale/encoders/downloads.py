@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_REDIRECTS = 5
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-"""All of IPv6 that is given out to the public internet (RFC 4291); the rest is reserved, deprecated or for local use."""
+"""All of IPv6 that is given out to the public internet (RFC 4291); the rest is reserved or for local use."""
 
 
 def download(url: str, options: ImageOptions) -> bytes:
