@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 from commonscale.core.types import Question
 
@@ -24,6 +26,16 @@ QUESTION_KEY = "commonscale_question"
 
 MISSING_KEY = "commonscale_missing"
 """Metadata key, only where a modality is missing from the ranking because its store failed: why, by modality."""
+
+
+def recorded_number(metadata: Mapping[str, Any], key: str) -> float | None:
+    """Give the number under a key, such as ``COSINE_KEY``.
+
+    Returns:
+        None if there is no number: metadata may come from anywhere, and under our keys may stand what others wrote.
+    """
+    value = metadata.get(key)
+    return None if isinstance(value, bool) or not isinstance(value, Real) else float(value)
 
 
 def question_mark(question: str) -> str:

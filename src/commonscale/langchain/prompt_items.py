@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.documents import Document
 
 from commonscale.core.errors import InvalidInputError, SkippedImageWarning
-from commonscale.core.recorded import COSINE_KEY, MODALITY_KEY, SCORE_KEY
+from commonscale.core.recorded import COSINE_KEY, MODALITY_KEY, SCORE_KEY, recorded_number
 from commonscale.core.types import IMAGE, TEXT
 from commonscale.core.warn import warn
 from commonscale.langchain.pictures import ImageKeys, picture_source
@@ -91,8 +91,8 @@ def _item(document: Document, name: str, keys: ImageKeys) -> PromptItem:
         str(modality),
         "" if is_image and keys.content_is_base64 else document.page_content,
         picture_source(document, keys) if is_image else None,
-        metadata.get(SCORE_KEY),
-        metadata.get(COSINE_KEY),
+        recorded_number(metadata, SCORE_KEY),
+        recorded_number(metadata, COSINE_KEY),
         payload=document,
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, Node, NodeWithScore
 
-from commonscale.core.recorded import COSINE_KEY, MODALITY_KEY
+from commonscale.core.recorded import COSINE_KEY, MODALITY_KEY, recorded_number
 from commonscale.llama_index.modality import modality_of
 from commonscale.prompting import PromptItem
 
@@ -26,14 +26,13 @@ def prompt_item(hit: NodeWithScore, modality_key: str, mode: MetadataMode) -> Pr
         mode: which metadata stand with the text; ``MetadataMode.LLM`` for those that the node does not hide from LLMs.
     """
     node = hit.node
-    cosine = node.metadata.get(COSINE_KEY)
     return PromptItem(
         id=node.node_id,
         modality=modality_of(node, modality_key, MODALITY_KEY),
         text=_words(node, mode),
         picture=_picture(node),
         score=hit.score,
-        cosine=None if cosine is None else float(cosine),
+        cosine=recorded_number(node.metadata, COSINE_KEY),
         payload=hit,
     )
 

@@ -11,7 +11,7 @@ from llama_index.core.base.llms.types import ImageBlock, TextBlock
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, Node, NodeWithScore, TextNode
 
-from commonscale.core.recorded import COSINE_KEY
+from commonscale.core.recorded import COSINE_KEY, recorded_number
 from commonscale.prompting import LeftOut, PreparedPicture, Prompt, PromptItem, Reason, SentItem, TextPart
 
 PROMPT_KEY = "commonscale_prompt"
@@ -152,7 +152,6 @@ def prompt_from_nodes(hits: Iterable[NodeWithScore]) -> Prompt:
 def _sent_back(hit: NodeWithScore, record: Mapping[str, Any]) -> SentItem:
     source = _SOURCE.match(hit.node.get_content(metadata_mode=MetadataMode.NONE))
     number = record["number"] if source is None else int(source.group(1))
-    cosine = hit.node.metadata.get(COSINE_KEY)
     picture = _picture_back(hit.node, record)
     item = PromptItem(
         id=record["id"],
@@ -160,7 +159,7 @@ def _sent_back(hit: NodeWithScore, record: Mapping[str, Any]) -> SentItem:
         text=record["text"],
         picture=None if picture is None else picture.content or picture.url,
         score=hit.score,
-        cosine=None if cosine is None else float(cosine),
+        cosine=recorded_number(hit.node.metadata, COSINE_KEY),
         payload=hit,
     )
     return SentItem(number, item, picture, record["tokens"], record["text"], record["cut"], record["note"])

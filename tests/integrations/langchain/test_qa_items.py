@@ -72,6 +72,13 @@ def test_a_document_without_id_gets_one_that_nobody_has():
     assert [item.id for item in prompt_items(documents)] == ["#2", "###2", "#3", "##2"]
 
 
+@pytest.mark.parametrize("value", ["n/a", None, True, [0.5]])
+def test_what_others_wrote_under_our_keys_is_no_score(value):
+    strange = {"commonscale_score": value, "commonscale_cosine": value}
+    (item,) = prompt_items([Document("a", metadata=strange)])
+    assert (item.score, item.cosine) == (None, None)
+
+
 def test_keys_can_be_named(folders):
     allowed, _ = folders
     keys = ImageKeys(path="file", modality="kind", folder=allowed)

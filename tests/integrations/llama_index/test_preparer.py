@@ -240,6 +240,13 @@ def test_nodes_that_nobody_prepared_are_passed_over() -> None:
     assert prompt_from_nodes(hits_of(TextNode(text="Source 1: words"))).sent == ()
 
 
+def test_what_others_wrote_under_our_keys_is_no_cosine() -> None:
+    strange = {"commonscale_cosine": "n/a", "commonscale_prompt": "mine", "commonscale_left_out": 5}
+    (hit,) = PromptPreparer().postprocess_nodes(hits_of(TextNode(id_="a", text="passage", metadata=strange)))
+    (sent,) = prompt_from_nodes([hit]).sent
+    assert (sent.item.id, sent.item.cosine) == ("a", None)
+
+
 def test_a_budget_for_nothing_is_warned_of() -> None:
     with pytest.warns(CommonscaleWarning, match=r"none of 1 documents is sent.*tokens"):
         assert PromptPreparer(Budget(tokens=1)).postprocess_nodes(hits_of(TextNode(text="many words " * 50))) == []
