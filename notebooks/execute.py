@@ -70,7 +70,7 @@ def execute(notebook: NotebookNode, folder: Path, *, timeout: int = 300) -> Note
     Args:
         notebook: what to run; its old outputs are dropped.
         folder: the working directory; what cells write stays there.
-        timeout: seconds for each cell.
+        timeout: seconds for each cell, and for the kernel to start.
 
     Raises:
         nbclient.exceptions.CellExecutionError: if a cell fails.
@@ -80,6 +80,7 @@ def execute(notebook: NotebookNode, folder: Path, *, timeout: int = 300) -> Note
         copy,
         kernel_manager_class=ThisPython,
         timeout=timeout,
+        startup_timeout=timeout,
         record_timing=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
