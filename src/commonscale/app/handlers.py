@@ -200,6 +200,8 @@ class Handlers:
     def _sentence(self, error: Exception) -> str:
         if isinstance(error, CommonscaleError):
             words = str(error)
-            return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
+            # Not the name of a model or a file.
+            first = words[:1].upper() if words.split(" ")[0].isalpha() else words[:1]
+            return first + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
         _LOG.error("the page could not do what it was asked", exc_info=error)
         return "Something went wrong on the server, whose log has the details. The page goes on working."

@@ -30,7 +30,7 @@ def test_a_model_that_cannot_be_reached_or_breaks_off(page: Page, library: Libra
     )
     page.ask("Where is the moon?")
     assert "No answer" in page.words("#live .error")[0]
-    assert "cannot be reached at http://127.0.0.1:9/v1" in page.words("#live .error")[0]
+    assert "openai:gpt-test cannot be reached at 'http://127.0.0.1:9/v1'" in page.words("#live .error")[0]
     assert "sk-secret" not in page.tab.content()
     assert page.words(".scaled .card")
     library.answerer = answerer
