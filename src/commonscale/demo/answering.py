@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from threading import Lock
 
 from commonscale.answering.types import Request
 from commonscale.demo.reading import Reader, Reading, load_reader
@@ -36,6 +37,8 @@ class DrawnWorldAnswerer:
         """
         self._reader = reader
         self._read_first = read
+        # Many ask at once on the page: the model is loaded once, and its tokenizer bears one thread at a time.
+        self._lock = Lock()
 
     @property
     def name(self) -> str:
@@ -64,6 +67,10 @@ class DrawnWorldAnswerer:
 
     def _read(self, sent: SentItem, question: str) -> Reading | None:
         """Read what there is of an item, its picture and its text, and keep the better of both."""
+        with self._lock:
+            return self._read_alone(sent, question)
+
+    def _read_alone(self, sent: SentItem, question: str) -> Reading | None:
         self._reader = reader = self._reader or load_reader()
         readings = [reader.read(sent.text, [question])[0]] if sent.text.strip() else []
         if sent.picture is not None and sent.picture.content is not None:
