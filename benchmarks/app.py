@@ -21,6 +21,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,10 +82,12 @@ def page(directory: Path, llm: str) -> Iterator[tuple[str, int]]:
                 break
         if address is None:
             raise SystemExit("the page did not start")
+        # Read to the end, or the page would wait for somebody to read what it says.
+        threading.Thread(target=process.stderr.read, daemon=True).start()  # type: ignore[union-attr]
         yield address[0], process.pid
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(120)
 
 
 def clicks(url: str, questions: list[str]) -> list[float]:
@@ -178,18 +181,17 @@ def main() -> None:
     with page(index, arguments.llm) as (url, process):
         taken = clicks(url, questions[: arguments.questions + 1])[1:]  # the first one loads the model
         result["click to first word, ms"] = spread(taken) | {"questions": len(taken)}
-        console.print_json(json.dumps(result))
         before = memory(process)
         load = asyncio.run(crowd(url, arguments.users, arguments.seconds, questions))
         result[f"{arguments.users} users, {arguments.seconds:.0f} s"] = {
             "answers": len(load.whole),
             "first word, s": spread(load.first),
             "whole answer, s": spread(load.whole),
-            "errors": load.errors[:5],
+            "errors": [len(load.errors), *load.errors[:5]],
             "words of other users": len(load.strangers),
             "memory before and after, MB": [before, memory(process)],
         }
-    console.print_json(json.dumps(result))
+        console.print_json(json.dumps(result))
 
 
 if __name__ == "__main__":
