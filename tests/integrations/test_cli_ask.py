@@ -23,7 +23,9 @@ from answering_index import make_index
 from bad_chat_server import BadChatServer, serve_badly
 from chat_server import ChatServer
 from cli_world import Command
+from commonscale.cli.ask_command import _excerpt
 from commonscale.index import FaissIndex
+from commonscale.prompting import PromptItem
 from tiny_models import save_tiny_clip
 
 QUESTION = "a red dog"
@@ -204,3 +206,9 @@ def test_the_demonstrations_model_answers_where_the_index_names_it(run: Command,
     assert found["llm"] == "demo"
     assert found["answer"]
     assert found == json.loads(run("ask", out, "what color is the bus?", "--json", "--llm", "demo").out)
+
+
+def test_a_source_without_a_file_is_shown_by_its_words() -> None:
+    assert _excerpt(PromptItem("a", "text", "two\n lines")) == "two lines"
+    assert _excerpt(PromptItem("a", "text", "x" * 200)) == "x" * 160 + "..."
+    assert _excerpt(PromptItem("a", "image")) == "-"

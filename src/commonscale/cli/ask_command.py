@@ -21,6 +21,8 @@ from commonscale.index.scale import check_calibrated
 from commonscale.index.searching import search_over
 from commonscale.prompting import Budget, Prompt, PromptItem, SentItem
 
+_EXCERPT = 160  # characters of a passage that the table of sources shows
+
 
 @dataclass(frozen=True)
 class Model:
@@ -121,14 +123,14 @@ def _table(found: Answer, raw: bool) -> Table:
     for name in ("score", "cosine"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("document", overflow="fold")
-    table.add_column("path", overflow="fold")
+    table.add_column("file, or words", overflow="fold")
     for citation in found.citations.cited:
         item = citation.item
         score = "-" if raw or item.score is None else f"{item.score:+.3f}"
         cosine = "-" if item.cosine is None else f"{item.cosine:.4f}"
         label, modality = Text(f"[{citation.number}]"), Text(printable(item.modality))
-        document, path = Text(printable(item.id), "bold"), Text(printable(_path(item) or "-"))
-        table.add_row(label, modality, score, cosine, document, path)
+        document, shown = Text(printable(item.id), "bold"), Text(printable(_path(item) or _excerpt(item)))
+        table.add_row(label, modality, score, cosine, document, shown)
     for number in found.citations.unknown:
         table.add_row(Text(f"[{number}]"), "-", "-", "-", Text("not sent", "yellow"), "-")
     return table
@@ -187,6 +189,11 @@ def _source(sent: SentItem, cited: bool, raw: bool) -> dict[str, object]:
         "tokens": sent.tokens,
         "cited": cited,
     }
+
+
+def _excerpt(item: PromptItem) -> str:
+    words = " ".join(item.text.split())
+    return f"{words[:_EXCERPT]}{'...' if len(words) > _EXCERPT else ''}" or "-"
 
 
 def _path(item: PromptItem) -> str | None:

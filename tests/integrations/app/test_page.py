@@ -66,7 +66,7 @@ def test_an_answer_streams_and_its_citations_lead_to_the_documents(page: Page, a
     assert page.tab.locator("#live .prose strong").inner_text() == QUESTION
     assert page.words("#live .prose a.cite") == ["1", "2"]
     assert len(page.words("#live .source")) == 2
-    assert "10 of 10 documents read by fake:model" in page.words("#live .meta")[0]
+    assert "10 of 10 documents sent to fake:model" in page.words("#live .meta")[0]
 
     page.tab.locator("#live .prose a.cite").nth(1).click()
     page.tab.wait_for_selector(".scaled .card.shown")
