@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-QUESTION = "How many purple trees are there to the left of a blue moon?"
+QUESTION = "Which scene shows four blue boats left of three yellow cups on a meadow?"
 
 
 def main() -> None:
