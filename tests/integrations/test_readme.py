@@ -26,6 +26,7 @@ for package in (
 
 from chat_server import ChatServer  # noqa: E402
 from commonscale import IMAGE, TEXT  # noqa: E402
+from commonscale.demo.answers import ALL, WAYS  # noqa: E402
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -63,11 +64,18 @@ def test_the_table_is_what_the_demo_prints(in_new_folder: Path) -> None:
 
     from commonscale.demo import run
 
-    table = run(in_new_folder, console=Console(file=io.StringIO())).table
-    rows = re.findall(r"^\|.*?\| \**(raw cosine|standardized)\** \| (.+) \|$", README, re.MULTILINE)
+    result = run(in_new_folder, console=Console(file=io.StringIO()))
+    table, answers = result.table, result.answers
+    rows = re.findall(r"^\|.*?\| \**(raw cosine|standardized)\** \| ([.\d].+) \|$", README, re.MULTILINE)
     shown = [(method, [float(cell) for cell in cells.split(" | ")]) for method, cells in rows]
     for (method, cells), modality in zip(shown, (TEXT, TEXT, IMAGE, IMAGE), strict=True):
         assert cells == pytest.approx(list(table[method][modality].values()), abs=5e-4)
+    told = re.findall(r"^\| (answer is a picture|answer is a passage|all) \| (\d+) \| (.+) \|$", README, re.MULTILINE)
+    for (_, count, shares), where in zip(told, (IMAGE, TEXT, ALL), strict=True):
+        assert int(count) == len(answers.chosen(where))
+        assert [float(share) for share in shares.split(" | ")] == pytest.approx(
+            [answers.accuracy(way, where) for way in WAYS], abs=5e-4
+        )
 
 
 def test_named_commands_and_extras_exist() -> None:

@@ -152,6 +152,7 @@ def test_answers_can_be_stopped_and_the_next_one_comes(page: Page, answerer: Fak
     page.tab.wait_for_selector("#live .note >> text=Stopped.")
     gate.set()
     answerer.gate = None
+    page.tab.wait_for_selector("#send", state="visible")
     page.ask("Where is the sun?")
     assert page.words("#live .error") == []
     assert "Where is the sun?" in page.words("#live .prose")[0]
