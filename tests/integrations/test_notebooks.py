@@ -126,8 +126,7 @@ def test_links_lead_somewhere(path: Path) -> None:
                 assert (FOLDER / target).exists(), target
 
 
-# All read a folder in the same words; this one's subject is the reader's own data.
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem.startswith("03")], ids=lambda path: path.stem)
+@notebooks
 def test_it_runs_on_another_folder(path: Path, tmp_path: Path) -> None:
     notebook = read(path)
     _write_others(tmp_path / "mine")
