@@ -39,12 +39,12 @@ class Handlers:
     """What the page calls; everything of one user is in the ``Session`` that is passed in.
 
     Attributes:
-        served: the index with its search and its answerer.
+        library: what is served.
         patience: how long to wait for the language model.
         saving: whether users may write the scale that they learned, for everybody.
     """
 
-    served: Library
+    library: Library
     patience: Patience = field(default_factory=Patience)
     saving: bool = False
     _scores: BestScores | None = None
@@ -65,7 +65,7 @@ class Handlers:
             "running": True,
         }
         try:
-            choice = choice_of(k, raw, bounds, self.served.index.modalities)
+            choice = choice_of(k, raw, bounds, self.library.index.modalities)
             yield from self._answer(one, session, choice)
         except Exception as error:  # noqa: BLE001 (the page must go on, whatever an encoder or a model does)
             one.end(error=self._sentence(error))
@@ -77,7 +77,7 @@ class Handlers:
         yield {**kept, "running": False}
 
     def _answer(self, one: Exchange, session: Session, choice: Choice) -> Iterator[Changes]:
-        answering = self.served.answering(session.calibration)
+        answering = self.library.answering(session.calibration)
         events = ask(answering, one.question, session.turns, choice)
         for batch in patiently(events, self.patience, lambda: one.over):
             if one.over:
@@ -90,7 +90,7 @@ class Handlers:
             if one.over or any(isinstance(event, (Ranked, Found)) for event in batch):
                 changes["hits"] = render.hits(one)
             yield changes
-        if self.served.answerer is None:
+        if self.library.answerer is None:
             one.end(note="No language model is connected, so these are the documents without an answer.")
 
     def stop(self, session: Session) -> Changes:
@@ -104,10 +104,10 @@ class Handlers:
         """Rank the last question anew, because a control was moved."""
         one = session.current
         try:
-            choice = choice_of(k, raw, bounds, self.served.index.modalities)
+            choice = choice_of(k, raw, bounds, self.library.index.modalities)
             if one is None or not one.over or one.rankings is None:
                 return {"notice": ""}
-            one.rankings = self.served.answering(session.calibration).rankings(
+            one.rankings = self.library.answering(session.calibration).rankings(
                 one.searched or one.question, k=choice.k, quotas=choice.quotas
             )
         except Exception as error:  # noqa: BLE001
@@ -123,7 +123,7 @@ class Handlers:
 
     def scale(self, session: Session) -> Changes:
         """Show the calibration."""
-        return {"scale": panel(self.served, session, self._shared_scores())}
+        return {"scale": panel(self.library, session, self._shared_scores())}
 
     def recalibrate(self, session: Session, text: str, k: float, raw: bool, *bounds: float) -> Iterator[Changes]:
         """Learn a scale for this user from a pasted list of questions."""
@@ -138,7 +138,7 @@ class Handlers:
 
     def _recalibrated(self, session: Session, text: str, controls: tuple[Any, ...], *, save: bool) -> Iterator[Changes]:
         try:
-            for step in recalibrate(self.served, text, save=save):
+            for step in recalibrate(self.library, text, save=save):
                 if isinstance(step, Progress):
                     yield {"progress": progress(step)}
                     continue
@@ -169,32 +169,32 @@ class Handlers:
 
     def problems(self, session: Session) -> str:
         """Say what does not work."""
-        said = list(self.served.problems)
-        if session.calibration is None and self.served.joint.calibration is None:
+        said = list(self.library.problems)
+        if session.calibration is None and self.library.joint.calibration is None:
             said.append(
                 "This index is not calibrated, so its documents have no common scale and are ranked by raw cosine. "
-                f"Calibrate it under “Scale”, or with: commonscale calibrate {self.served.directory} --questions FILE"
+                f"Calibrate it under “Scale”, or with: commonscale calibrate {self.library.directory} --questions FILE"
             )
         return render.notices(said)
 
     def welcome_pictures(self) -> list[tuple[str, str]]:
         """Give the addresses and names of a few pictures of the index, evenly taken."""
-        documents = self.served.index.documents(IMAGE)
+        documents = self.library.index.documents(IMAGE)
         some = documents[:: max(1, len(documents) // WELCOMING)][:WELCOMING]
         return [(f"{PICTURES}/{key_of(document.id)}", document.id) for document in some if document.path]
 
     def _live(self, one: Exchange | None) -> str:
-        answerer = self.served.answerer
+        answerer = self.library.answerer
         return render.exchange(one, "" if answerer is None else answerer.name)
 
     def _shared_scores(self) -> BestScores | None:
         with self._lock:
-            if self._scores is None and self.served.joint.calibration is not None and self.served.questions:
+            if self._scores is None and self.library.joint.calibration is not None and self.library.questions:
                 try:
-                    self._scores = best_scores(self.served.joint, self.served.questions)
+                    self._scores = best_scores(self.library.joint, self.library.questions)
                 except CommonscaleError as error:
-                    self.served.questions = []
-                    self.served.problems.append(f"The calibration questions cannot be shown: {error}")
+                    self.library.questions = []
+                    self.library.problems.append(f"The calibration questions cannot be shown: {error}")
             return self._scores
 
     def _sentence(self, error: Exception) -> str:
