@@ -105,9 +105,16 @@ def calibrate(folder: Path, encoder: BatchedEncoder, questions: list[str]) -> No
 
 
 @contextmanager
-def served(library: Library, *, password: str | None = None, saving: bool = False, **patience: float) -> Iterator[str]:
+def served(
+    library: Library,
+    *,
+    password: str | None = None,
+    saving: bool = False,
+    handlers: type[Handlers] = Handlers,
+    **patience: float,
+) -> Iterator[str]:
     """Serve the page on a free loopback port; gives its address."""
-    app = build_app(Handlers(library, Patience(**patience), saving), password=password)
+    app = build_app(handlers(library, Patience(**patience), saving), password=password)
     listener = socket.create_server(("127.0.0.1", 0))
     server = build_server(app, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -51,7 +51,7 @@ class Handlers:
     _lock: Lock = field(default_factory=Lock)
 
     def ask(self, question: str, session: Session, k: float, raw: bool, *bounds: float) -> Iterator[Changes]:
-        """Answer a question, step by step."""
+        """Answer a question, step by step; ``settled`` comes after the last one."""
         words = question.strip() if isinstance(question, str) else ""
         if not words:
             yield {"notice": render.notices(["Write a question first."])}
@@ -65,16 +65,24 @@ class Handlers:
             "running": True,
         }
         try:
-            choice = choice_of(k, raw, bounds, self.library.index.modalities)
-            yield from self._answer(one, session, choice)
+            one.choice = choice_of(k, raw, bounds, self.library.index.modalities)
+            yield from self._answer(one, session, one.choice)
         except Exception as error:  # noqa: BLE001 (the page must go on, whatever an encoder or a model does)
             one.end(error=self._sentence(error))
         finally:
             if not one.over:
                 one.end(note="Stopped.")
-        # A conversation that was cleared meanwhile stays clear.
-        kept = {"live": self._live(one), "hits": render.hits(one)} if session.current is one else {}
-        yield {**kept, "running": False}
+        if session.current is one:  # a conversation that was cleared meanwhile stays clear
+            yield {"live": self._live(one), "hits": render.hits(one)}
+
+    def settled(self, session: Session, k: float, raw: bool, *bounds: float) -> Changes:
+        """Take the next question, and rank the last one anew if controls were moved while it was being answered."""
+        one = session.current
+        try:
+            moved = one is not None and one.choice != choice_of(k, raw, bounds, self.library.index.modalities)
+        except CommonscaleError:
+            moved = True  # ranking says why not
+        return {**(self.rank(session, k, raw, *bounds) if moved else {}), "running": False}
 
     def _answer(self, one: Exchange, session: Session, choice: Choice) -> Iterator[Changes]:
         answering = self.library.answering(session.calibration)
@@ -94,11 +102,12 @@ class Handlers:
             one.end(note="No language model is connected, so these are the documents without an answer.")
 
     def stop(self, session: Session) -> Changes:
-        """Wait no longer for an answer."""
+        """Wait no longer for an answer. Until its last step is done, the page could take no other question."""
         one = session.current
-        if one is not None and not one.over:
-            one.end(note="Stopped.")
-        return {"live": self._live(one), "running": False}
+        if one is None or one.over:
+            return {"running": False}
+        one.end(note="Stopped.")
+        return {"live": self._live(one)}
 
     def rank(self, session: Session, k: float, raw: bool, *bounds: float) -> Changes:
         """Rank the last question anew, because a control was moved."""
@@ -110,16 +119,18 @@ class Handlers:
             one.rankings = self.library.answering(session.calibration).rankings(
                 one.searched or one.question, k=choice.k, quotas=choice.quotas
             )
+            one.choice = choice
         except Exception as error:  # noqa: BLE001
             return {"notice": render.notices([self._sentence(error)])}
         return {"hits": render.hits(one), "notice": ""}
 
     def clear(self, session: Session) -> Changes:
         """Begin a new conversation."""
-        if session.current is not None and not session.current.over:
+        answering = session.current is not None and not session.current.over
+        if session.current is not None and answering:
             session.current.end()
         session.forget()
-        return {"thread": "", "live": "", "hits": "", "notice": "", "running": False}
+        return {"thread": "", "live": "", "hits": "", "notice": "", **({} if answering else {"running": False})}
 
     def scale(self, session: Session) -> Changes:
         """Show the calibration."""

@@ -128,13 +128,16 @@ class _Page:
     def bind(self, parallel: int) -> None:
         """Say what calls what."""
         handlers, controls = self._handlers, [self._k, self._raw, *self._bounds]
-        self._on(
+        asked = self._on(
             [self._question.submit, self._send.click],
             handlers.ask,
             [self._question, self._session, *controls],
             concurrency_limit=parallel,
             concurrency_id="ask",
         )
+        # The browser drops questions until it is told that the one before is done, which may be long after the last
+        # change of the page. So the button to ask comes back after that.
+        self._call(asked.then, handlers.settled, [self._session, *controls], concurrency_limit=None)
         # Not Gradio's own way to cancel, which may still show what was under way.
         self._on([self._stop.click], handlers.stop, [self._session], concurrency_limit=None)
         self._on([self._new.click], handlers.clear, [self._session], concurrency_limit=None)
@@ -149,16 +152,23 @@ class _Page:
         self._on([self._reset.click], handlers.reset, [self._session, *controls])
 
     def _on(self, triggers: list[Any], function: Callable[..., Any], inputs: list[Any], **settings: Any) -> Any:
-        parts = [*self._parts.values(), self._send, self._stop]
-        return self._gr.on(
-            triggers,
+        return self._call(functools.partial(self._gr.on, triggers), function, inputs, **settings)
+
+    def _call(
+        self, listen: Callable[..., Any], function: Callable[..., Any], inputs: list[Any], **settings: Any
+    ) -> Any:
+        return listen(
             self._adapted(function),
             inputs,
-            parts,
+            self._outputs,
             show_progress="hidden",
             api_visibility="private",
             **settings,
         )
+
+    @property
+    def _outputs(self) -> list[Any]:
+        return [*self._parts.values(), self._send, self._stop]
 
     def _adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Turn changes by name into what Gradio takes."""
@@ -168,6 +178,8 @@ class _Page:
             def stream(*values: Any) -> Iterator[Any]:
                 for changes in function(*values):
                     yield self._updates(changes)
+                # Gradio sends the last changes twice, the second time maybe after something else has changed the page.
+                yield [self._gr.skip()] * len(self._outputs)
 
             return stream
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from commonscale.answering import Answer, Event, Finished, Found, Piece, Rankings, Turn
+from commonscale.app.choice import Choice
 from commonscale.app.scores import BestScores
 from commonscale.core.calibration import Calibration
 from commonscale.prompting.items import Prompt
@@ -29,6 +30,7 @@ class Exchange:
         number: from 0, within the conversation.
         question: as it was asked.
         searched: what was searched for.
+        choice: how many documents of which kinds were looked for, None if that could not be read.
         rankings: what was found.
         raw: whether it was answered from the ranking by raw cosine.
         prompt: what was sent.
@@ -42,6 +44,7 @@ class Exchange:
     number: int
     question: str
     searched: str = ""
+    choice: Choice | None = None
     rankings: Rankings | None = None
     raw: bool = False
     prompt: Prompt | None = None

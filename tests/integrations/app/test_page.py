@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from app_world import FakeAnswerer, Page
-from commonscale.app import Library
+from app_world import FakeAnswerer, Page, served
+from commonscale.app import Handlers, Library
+from commonscale.app.session import Session
 
 pytestmark = [
     # A document of the index lies where pictures may not be read from; the page says so.
@@ -156,6 +159,62 @@ def test_answers_can_be_stopped_and_the_next_one_comes(page: Page, answerer: Fak
     page.ask("Where is the sun?")
     assert page.words("#live .error") == []
     assert "Where is the sun?" in page.words("#live .prose")[0]
+
+
+class SlowToEnd(Handlers):
+    """Is busy for a while after the last change of the page, as a server may be."""
+
+    def ask(self, question: str, session: Session, k: float, raw: bool, *bounds: float) -> Iterator[dict[str, Any]]:
+        yield from super().ask(question, session, k, raw, *bounds)
+        time.sleep(0.5)
+
+
+def test_the_button_to_ask_comes_back_when_a_question_is_taken_again(
+    visit: Callable[..., Page], answerer: FakeAnswerer, library: Library
+) -> None:
+    with served(library, handlers=SlowToEnd) as address:
+        page = visit(address)
+        for number in range(3):
+            page.ask(f"Where is moon {number}?")
+            assert answerer.requests[-1].question == f"Where is moon {number}?"
+        answerer.gate = threading.Event()
+        page.begin("Where is the sun?")
+        page.tab.wait_for_selector(".prose >> text=You")
+        page.tab.get_by_role("button", name="Stop").click()
+        page.tab.wait_for_selector("#live .note >> text=Stopped.")
+        assert page.tab.locator("#stop").is_visible()
+        answerer.gate.set()
+        page.tab.wait_for_selector("#send", state="visible")
+        page.ask("Where is the sea?")
+        assert len(answerer.requests) == 5
+
+
+def test_what_is_moved_during_an_answer_counts_after_it(
+    visit: Callable[..., Page], answerer: FakeAnswerer, library: Library
+) -> None:
+    ranked = threading.Event()
+
+    class Noting(Handlers):
+        def rank(self, session: Session, k: float, raw: bool, *bounds: float) -> dict[str, Any]:
+            changes = super().rank(session, k, raw, *bounds)
+            ranked.set()
+            return changes
+
+    answerer.gate = threading.Event()
+    with served(library, handlers=Noting) as address:
+        page = visit(address)
+        page.tab.get_by_role("button", name="How many, and of which kind").click()
+        page.begin(QUESTION)
+        page.tab.wait_for_selector(".prose >> text=You")
+        many = page.tab.locator("#documents-slider input[type=range]")
+        many.fill("3")
+        many.dispatch_event("pointerup")
+        assert ranked.wait(30)
+        assert page.tab.locator(".scaled .card").count() == 10
+        answerer.gate.set()
+        page.finished(QUESTION)
+        assert page.tab.locator(".scaled .card").count() == 3
+        assert "10 of 10 documents sent" in page.words("#live .meta")[0]
 
 
 def test_the_scale_is_shown_and_learned_anew_for_one_user_only(
