@@ -136,11 +136,12 @@ def prompt_from_nodes(hits: Iterable[NodeWithScore]) -> Prompt:
         and picture that were sent, and as its payload the hit; items that were left out have neither.
     """
     sent: dict[int, SentItem] = {}
-    left: dict[str, LeftOut] = {}
+    left: dict[tuple[Any, ...], LeftOut] = {}
     for hit in hits:
         metadata = hit.node.metadata
         for record in metadata.get(LEFT_OUT_KEY, ()):
-            left[record["id"]] = _left_back(record)
+            # By all that is known of each, since a node that an engine has split repeats them.
+            left[tuple(record.values())] = _left_back(record)
         if PROMPT_KEY in metadata:
             item = _sent_back(hit, metadata[PROMPT_KEY])
             before = sent.get(item.number)

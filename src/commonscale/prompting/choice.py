@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -53,7 +54,7 @@ class Choice:
         self._prepared: dict[int, PreparedPicture | ImageError | None] = {}
         self._sent: dict[int, SentItem] = {}
         self._left: dict[int, LeftOut] = {}
-        self._ids: set[str] = set()
+        self._by_id: defaultdict[str, list[PromptItem]] = defaultdict(list)
         self._counts: Counter[Modality] = Counter()
         self._images = 0
         self._tokens = 0
@@ -96,7 +97,7 @@ class Choice:
 
     def _consider(self, place: int, item: PromptItem) -> None:
         budget, most = self._budget, self._budget.maximum.get(item.modality)
-        if item.id in self._ids:
+        if self._is_sent(item):
             self._leave(place, Reason.DUPLICATE, f"document {item.id!r} is sent already, from another place")
         elif item.picture is None and not item.text.strip():
             self._leave(place, Reason.EMPTY, f"document {item.id!r} has neither words nor a picture")
@@ -106,6 +107,12 @@ class Choice:
             self._leave(place, Reason.MAXIMUM, f"the maximum of {most} of modality {item.modality!r} is reached")
         else:
             self._weigh(place, item)
+
+    def _is_sent(self, item: PromptItem) -> bool:
+        # Stores of different modalities may count from 1 each, and then a picture and a passage of one id are two
+        # documents. One document that was found as both looks the same in both.
+        sent = self._by_id.get(item.id, ())
+        return any(item.modality == other.modality or _look_the_same(item, other) for other in sent)
 
     def _weigh(self, place: int, item: PromptItem) -> None:
         words = self._words_of(place)
@@ -174,10 +181,17 @@ class Choice:
         item = self._ranked[place]
         tokens = words.tokens + (0 if picture is None else self._picture_tokens(picture))
         self._sent[place] = SentItem(0, item, picture, tokens, words.text, words.cut, note)
-        self._ids.add(item.id)
+        self._by_id[item.id].append(item)
         self._counts[item.modality] += 1
         self._images += picture is not None
         self._tokens += tokens
 
     def _leave(self, place: int, reason: Reason, detail: str) -> None:
         self._left[place] = LeftOut(self._ranked[place], reason, detail)
+
+
+def _look_the_same(one: PromptItem, other: PromptItem) -> bool:
+    picture = one.picture
+    # PIL images compare all their pixels.
+    comparable = isinstance(picture, (str, bytes, os.PathLike))
+    return one.text == other.text and (picture is other.picture or (comparable and picture == other.picture))

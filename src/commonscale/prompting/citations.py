@@ -71,7 +71,10 @@ class Citations:
 
     @property
     def ids(self) -> list[str]:
-        """Ids of the cited documents, in the order of their first citation."""
+        """Ids of the cited documents, in the order of their first citation.
+
+        A picture and a passage that share an id both give it: ``cited`` tells them apart.
+        """
         return [citation.item.id for citation in self.cited]
 
 

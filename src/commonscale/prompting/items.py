@@ -18,7 +18,7 @@ class PromptItem:
     """One ranked document that could be shown to a language model.
 
     Attributes:
-        id: the document's id; citations are given back as ids.
+        id: the document's id. Of one modality, it is one document; a picture and a passage may share an id.
         modality: ``"text"``, ``"image"`` or any other label, which quotas count by.
         text: its passage or caption; may be empty where there is a picture.
         picture: its picture, None if it has none: a path, bytes, base64, data URI, http(s) URL or PIL image.

@@ -100,6 +100,20 @@ async def test_events_show_every_step():
     assert events[-1]["data"]["output"]["answer"] == "it is red"
 
 
+def test_a_picture_and_a_passage_may_share_an_id(tmp_path: Path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "7.png")
+    found = [
+        Document("a passage", id="7"),
+        Document("", id="7", metadata={"image_path": str(tmp_path / "7.png")}),
+        Document("found twice", id="7"),
+    ]
+    chain = create_multimodal_qa_chain(lambda _: found, model("picture [2], words [1]"), pictures=Pictures([tmp_path]))
+    answer = chain.invoke("which?")
+    assert [(source.id, source.page_content) for source in answer["sources"]] == [("7", "a passage"), ("7", "")]
+    assert [cited.item.payload for cited in answer["citations"].cited] == [found[1], found[0]]
+    assert [left.item.payload for left in answer["left_out"]] == [found[2]]
+
+
 class Busy:
     """Counts how many retrievals run at once."""
 

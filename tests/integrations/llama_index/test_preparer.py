@@ -32,7 +32,7 @@ from llama_index.core.schema import (
 from commonscale.core.errors import CommonscaleWarning, InvalidInputError, SkippedImageWarning
 from commonscale.llama_index import PromptPreparer
 from commonscale.llama_index.prompt_nodes import prompt_from_nodes
-from commonscale.prompting import Budget, Pictures, Prompt, TextPart
+from commonscale.prompting import Budget, Pictures, Prompt, TextPart, parse_citations
 from llama_answers import COLORS, color_of, ids_of, photo
 
 
@@ -196,6 +196,18 @@ def _shown(prompt: Prompt) -> list[Any]:
         part if isinstance(part, TextPart) else (part.picture.content, part.picture.mime_type, part.picture.width)
         for part in prompt.parts
     ]
+
+
+def test_a_picture_and_a_passage_may_share_an_id(folder: Path) -> None:
+    picture = forms(folder)["path"].model_copy(update={"id_": "7"})
+    hits = hits_of(picture, TextNode(id_="7", text="a passage"), TextNode(id_="8", text="long " * 900))
+    hits.append(NodeWithScore(node=picture.model_copy(update={"id_": "8"}), score=0.1))
+    preparer = PromptPreparer(Budget(maximum={"image": 1}, tokens=2400), Pictures([folder]))
+    back = prompt_from_nodes(preparer.postprocess_nodes(hits))
+    cited = [citation.item for citation in parse_citations("passage [2], picture [1]", back).cited]
+    assert [(item.id, item.modality, item.text) for item in cited] == [("7", "text", "a passage"), ("7", "image", "")]
+    left = [(left.item.id, left.item.modality, left.reason.value) for left in back.left_out]
+    assert left == [("8", "text", "tokens"), ("8", "image", "maximum")]
 
 
 async def test_async_gives_the_same_and_does_not_hold_up_the_loop(folder: Path) -> None:

@@ -19,6 +19,7 @@ from commonscale.prompting import (
     PromptItem,
     Reason,
     TextPart,
+    parse_citations,
 )
 from fake_pictures import FakePictures
 
@@ -87,7 +88,8 @@ class TestProperties:
             in_order = [places[id(one.item)] for one in chosen]
             assert in_order == sorted(in_order)
         assert [sent.number for sent in prompt.sent] == list(range(1, len(prompt.sent) + 1))
-        assert len({sent.item.id for sent in prompt.sent}) == len(prompt.sent)
+        assert len({(sent.item.id, sent.item.modality) for sent in prompt.sent}) == len(prompt.sent)
+        assert len({(sent.item.id, sent.item.text, sent.item.picture) for sent in prompt.sent}) == len(prompt.sent)
         for sent in prompt.sent:
             assert prompt.item(sent.number) is sent.item
         assert prompt.item(0) is prompt.item(len(prompt.sent) + 1) is None
@@ -233,17 +235,34 @@ class TestChoice:
         assert prompt.parts == (TextPart("[1] a passage", 1),)
 
     def test_a_document_in_two_modalities_is_sent_from_whichever_place_there_is_room(self) -> None:
-        items = [image("a", words="a caption"), image("b"), image("b", words="caption of b", modality="text")]
+        items = [image("a", words="a caption"), image("b", words="b"), image("b", words="b", modality="text")]
         prompt = build(items, maximum={"image": 1})
         assert (names(prompt), reasons(prompt)) == ("ab", {"b": "maximum"})
         assert prompt.sent[1].item is items[2]
         assert reasons(build([items[1], items[2]])) == {"b": "duplicate"}
 
     def test_a_document_that_a_minimum_took_from_a_lower_place_is_not_sent_twice(self) -> None:
-        items = [image("b"), image("b", words="caption of b", modality="text")]
+        items = [image("b", words="b"), image("b", words="b", modality="text")]
         prompt = build(items, minimum={"text": 1})
         assert prompt.sent[0].item is items[1]
         assert prompt.left_out[0].item is items[0]
+
+    @pytest.mark.parametrize(
+        "other",
+        [text("7", "a caption"), image("7", words="a caption", modality="text"), image("7", "9x9", "", "table")],
+    )
+    def test_a_picture_and_something_else_of_the_same_id_are_two_documents(self, other: PromptItem) -> None:
+        items = [image("7"), other]
+        prompt = build(items)
+        assert [sent.item for sent in prompt.sent] == items
+        citations = parse_citations("the caption [2], then the picture [1]", prompt)
+        assert [citation.item for citation in citations.cited] == [other, items[0]]
+        assert citations.ids == ["7", "7"]
+
+    def test_within_a_modality_an_id_is_one_document_whatever_it_holds(self) -> None:
+        prompt = build([text("7", "first"), text("7", "second"), image("7"), image("7", "9x9")])
+        assert [sent.text for sent in prompt.sent] == ["first", ""]
+        assert [left.reason for left in prompt.left_out] == [Reason.DUPLICATE] * 2
 
     def test_documents_with_nothing_in_them_are_left_out(self) -> None:
         assert reasons(build([text("a", ""), text("b", " \n"), text("c")])) == {"a": "empty", "b": "empty"}
