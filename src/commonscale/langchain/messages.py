@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from langchain_core.documents import Document
 from langchain_core.messages.content import ContentBlock
@@ -13,9 +13,13 @@ from commonscale.core.errors import ImageError, InvalidInputError, SkippedImageW
 from commonscale.core.warn import warn
 from commonscale.langchain.pictures import ImageKeys, image_block, no_picture, picture_source, prepared_block
 from commonscale.langchain.prompt_items import check_documents
+from commonscale.prompting.items import PreparedPicture
 from commonscale.prompting.pictures import Pictures
 
 Missing = Literal["raise", "note"]
+
+_Ahead: TypeAlias = PreparedPicture | ImageError | None
+"""What came of a picture that was prepared with others; None if it was left for later."""
 
 
 def to_content_blocks(
@@ -71,22 +75,29 @@ def to_content_blocks(
     keys = ImageKeys(
         image_path_key, image_url_key, image_base64_key, mime_type_key, content_is_base64, folder, modality_key
     )
-    if pictures is not None:
-        sources = [picture_source(document, keys) for document in documents if keys.is_image(document)]
-        pictures.prepare_all([source for source in sources if source is not None])
+    ahead = {} if pictures is None else _prepared_ahead(documents, keys, pictures)
     blocks: list[dict[str, Any]] = []
-    for document in documents:
+    for place, document in enumerate(documents):
         is_image = keys.is_image(document)
         if document.page_content and not (is_image and content_is_base64):
             blocks.append({"type": "text", "text": document.page_content})
         if is_image:
-            blocks.append(_picture(document, keys, missing, pictures))
+            blocks.append(_picture(document, keys, missing, pictures, ahead.get(place)))
     return cast("list[ContentBlock]", blocks)
 
 
-def _picture(document: Document, keys: ImageKeys, missing: Missing, pictures: Pictures | None) -> dict[str, Any]:
+def _prepared_ahead(documents: Sequence[Document], keys: ImageKeys, pictures: Pictures) -> dict[int, _Ahead]:
+    """Prepare the pictures of documents side by side, and give what came of each by its document's place."""
+    found = {place: picture_source(one, keys) for place, one in enumerate(documents) if keys.is_image(one)}
+    sources = {place: source for place, source in found.items() if source is not None}
+    return dict(zip(sources, pictures.prepare_all(sources.values()), strict=True))
+
+
+def _picture(
+    document: Document, keys: ImageKeys, missing: Missing, pictures: Pictures | None, ahead: _Ahead
+) -> dict[str, Any]:
     try:
-        return image_block(document, keys) if pictures is None else _prepared(document, keys, pictures)
+        return image_block(document, keys) if pictures is None else _prepared(document, keys, pictures, ahead)
     except ImageError as error:
         if missing == "raise":
             raise
@@ -94,11 +105,14 @@ def _picture(document: Document, keys: ImageKeys, missing: Missing, pictures: Pi
         return {"type": "text", "text": f"[picture {document.id or ''} is not available]".replace("  ", " ")}
 
 
-def _prepared(document: Document, keys: ImageKeys, pictures: Pictures) -> dict[str, Any]:
+def _prepared(document: Document, keys: ImageKeys, pictures: Pictures, ahead: _Ahead) -> dict[str, Any]:
     source = picture_source(document, keys)
     if source is None:
         raise no_picture(document, keys)
     try:
-        return prepared_block(pictures.prepare(source))
+        # A download that failed takes its time, and is not tried again.
+        if isinstance(ahead, ImageError):
+            raise ahead
+        return prepared_block(ahead or pictures.prepare(source))
     except ImageError as error:
         raise ImageError(f"the picture of document {document.id!r} cannot be sent: {error}") from error

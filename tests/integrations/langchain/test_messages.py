@@ -15,10 +15,13 @@ from langchain_core.messages import HumanMessage, is_data_content_block
 from PIL import Image
 
 from commonscale.core.errors import ImageError, InvalidInputError, SkippedImageWarning
+from commonscale.encoders.images import ImageOptions
 from commonscale.index import Document as IndexDocument
 from commonscale.langchain import to_content_blocks
 from commonscale.langchain.documents import as_document
 from commonscale.langchain.pictures import sniffed
+from commonscale.prompting import Pictures
+from loopback import serve_file
 
 
 def picture(kind: str = "PNG") -> bytes:
@@ -169,6 +172,19 @@ def test_picture_that_cannot_be_sent(metadata, message, tmp_path):
         blocks = to_content_blocks(documents, folder=tmp_path, missing="note")
     assert [block["text"] for block in blocks] == ["before", "caption", "[picture pic is not available]", "after"]
     assert caught[0].filename == __file__
+
+
+def test_a_picture_that_cannot_be_downloaded_is_asked_for_once():
+    pictures = Pictures(urls="download", options=ImageOptions(allow_private_addresses=True))
+    with serve_file(b"no picture", "text/plain") as (address, asked):
+        documents = [image("one", image_url=f"{address}/1"), image("two", image_url=f"{address}/2")]
+        with pytest.warns(SkippedImageWarning, match="document .pic. cannot be sent: .http://127.*: not a picture"):
+            blocks = to_content_blocks(documents, missing="note", pictures=pictures)
+        assert [block["text"] for block in blocks][1::2] == ["[picture pic is not available]"] * 2
+        assert len(asked) == 2
+        with pytest.raises(ImageError, match="document 'pic' cannot be sent"):
+            to_content_blocks(documents[:1], pictures=pictures)
+        assert len(asked) == 3
 
 
 def test_documents_are_not_changed_and_nothing_gives_nothing():
