@@ -12,6 +12,7 @@ from langchain_core.tools import StructuredTool
 from langchain_core.vectorstores import InMemoryVectorStore
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.llms import LLM
+from llama_index.core.memory import Memory
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import SimpleVectorStore
@@ -216,7 +217,10 @@ def answers_in_llama_index(retriever: BaseRetriever, llm: LLM, folder: Path) -> 
     )
     preparer = commonscale.llama_index.PromptPreparer(budget, pictures, llm=llm, engine="chat")
     seen: Prompt = preparer.prepare(preparer.postprocess_nodes(retriever.retrieve("what?")))
-    chat = commonscale.llama_index.create_multimodal_chat_engine(retriever, llm, condense=False, budget=budget)
+    memory = Memory.from_defaults(chat_store=commonscale.llama_index.InMemoryChatStore(), token_limit=1_000)
+    chat = commonscale.llama_index.create_multimodal_chat_engine(
+        retriever, llm, condense=False, budget=budget, memory=memory
+    )
     citations: Citations = commonscale.llama_index.citations_of(chat.stream_chat("what?"))
     seen = commonscale.llama_index.prompt_of(chat.chat("what?"))
     synthesizer = commonscale.llama_index.OneCallSynthesizer(llm, commonscale.llama_index.AnswerTemplate("In French."))

@@ -21,6 +21,7 @@ from commonscale.llama_index.standardizer import SimilarityStandardizer
 
 if TYPE_CHECKING:
     from commonscale.llama_index.answer_template import CONTEXT_TEMPLATE, AnswerTemplate
+    from commonscale.llama_index.chat_store import InMemoryChatStore
     from commonscale.llama_index.citations import citations_of, prompt_of
     from commonscale.llama_index.encoder import LlamaIndexEncoder
     from commonscale.llama_index.engines import create_multimodal_chat_engine, create_multimodal_query_engine
@@ -33,6 +34,7 @@ __all__ = [
     "AnswerTemplate",
     "CenteredEmbedding",
     "CommonscaleEmbedding",
+    "InMemoryChatStore",
     "JointRetrieverEvaluator",
     "LiveVectorStore",
     "LlamaIndexEncoder",
@@ -54,6 +56,7 @@ __all__ = [
 _LATER = {
     "CONTEXT_TEMPLATE": "answer_template",
     "AnswerTemplate": "answer_template",
+    "InMemoryChatStore": "chat_store",
     "JointRetrieverEvaluator": "evaluation",
     "LlamaIndexEncoder": "encoder",
     "OneCallSynthesizer": "one_call",

@@ -20,7 +20,9 @@ _IN_MORE_CALLS = (
     "(response modes compact, refine and tree_summarize) or cuts off the end (simple_summarize)."
 )
 
-_SHORTER_MEMORY = ", or less of the conversation: memory=Memory.from_defaults(token_limit=...)"
+_SHORTER_MEMORY = (
+    ", or less of the conversation: memory=Memory.from_defaults(chat_store=InMemoryChatStore(), token_limit=...)"
+)
 
 
 def warn_if_too_long(prompt: Prompt, llm: LLM, *, split: bool, history: Sequence[ChatMessage] = ()) -> None:

@@ -16,6 +16,7 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from commonscale.core.errors import InvalidInputError
 from commonscale.llama_index.answer_template import AnswerTemplate
 from commonscale.llama_index.chat_engines import InterleavedCondensePlusContextChatEngine, InterleavedContextChatEngine
+from commonscale.llama_index.chat_store import chat_memory
 from commonscale.llama_index.one_call import OneCallSynthesizer
 from commonscale.llama_index.preparer import PromptPreparer
 from commonscale.prompting import ANSWER_INSTRUCTIONS, CHAT_INSTRUCTIONS, CONDENSE_INSTRUCTIONS, Budget, Pictures
@@ -90,7 +91,8 @@ def create_multimodal_chat_engine(
         budget: how much may be sent with each message; None for all that is retrieved.
         pictures: how pictures are read, shrunk and encoded, and from where; None reads no files and no URLs.
         instructions: the system message.
-        memory: LlamaIndex's memory of the conversation; None for one of its own, as long as the context window allows.
+        memory: LlamaIndex's memory of the conversation; None for one in lists, as long as the context window allows,
+            where LlamaIndex's own engines open a database (``InMemoryChatStore``).
         chat_history: earlier messages; not together with ``memory``, which holds its own.
         node_postprocessors: applied before the budget, such as rerankers.
 
@@ -105,10 +107,11 @@ def create_multimodal_chat_engine(
         raise InvalidInputError(
             f"memory and {len(chat_history)} messages of chat_history are both given; put the messages into the memory"
         )
+    if memory is None:
+        memory = chat_memory(llm.metadata.context_window, chat_history or ())
     settings: dict[str, Any] = {
         "multi_modal_llm": llm,
         "memory": memory,
-        "chat_history": chat_history,
         "system_prompt": instructions,
         "node_postprocessors": [*node_postprocessors, PromptPreparer(budget, pictures)],
     }

@@ -185,12 +185,12 @@ async def test_a_conversation_can_go_on_from_earlier_messages(
     retriever: StandardizedMultiModalRetriever, pictures: Pictures, client: httpx.AsyncClient, chat_server: ChatServer
 ) -> None:
     history = [ChatMessage(role="user", content="hello"), ChatMessage(role="assistant", content="hello you")]
-    engine: Any = create_multimodal_chat_engine(
+    engine = create_multimodal_chat_engine(
         retriever, chat_model(chat_server.url, client), condense=False, pictures=pictures, chat_history=history
     )
     await engine.achat(QUESTION)
     assert said(chat_server.requests[0])[1:] == [("user", "hello"), ("assistant", "hello you")]
-    await engine._memory.sql_store._async_engine.dispose()
+    assert len(history) == 2
 
 
 async def test_a_stream_that_has_not_ended_has_no_citations_yet(

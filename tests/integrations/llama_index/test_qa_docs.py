@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import re
 from contextlib import redirect_stdout
@@ -34,7 +33,6 @@ def test_every_block_runs_and_prints_what_stands_below_it(
         with redirect_stdout(output):
             exec(compile(code, "docs/llama-index-qa.md", "exec"), names)
         printed.append(output.getvalue())
-    asyncio.run(_close(names["chat"], names["theirs"]))
     for found, (_, shown) in zip(printed, blocks, strict=True):
         words, expected = found.split(), shown.split()
         assert [word for word in words if not FIGURE.fullmatch(word)] == [
@@ -44,9 +42,3 @@ def test_every_block_runs_and_prints_what_stands_below_it(
         assert figures[0] == pytest.approx(figures[1], abs=0.002)
     # One call for each question, and one more that condenses the second message of the chat.
     assert len(chat_server.requests) == 9
-
-
-async def _close(*chats: Any) -> None:
-    """Close the databases in which LlamaIndex's memories keep conversations."""
-    for chat in chats:
-        await chat._memory.sql_store._async_engine.dispose()
