@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr
 from llama_index.core.llms import LLM
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
@@ -68,6 +68,17 @@ class PromptPreparer(BaseNodePostprocessor):
         super().__init__(**data)
         self._builder = PromptBuilder(budget, pictures)
         self._llm = llm
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # LlamaIndex drops from a pickle what cannot be in it, and calls the constructor with the fields alone: without
+        # a word, a copy would send all that is found.
+        private = state["__pydantic_private__"]
+        if "_builder" not in private:
+            raise InvalidInputError(
+                f"the budget of this pickled {type(self).__name__} is lost, since its functions cannot be pickled; "
+                f"give Budget(image_tokens=..., text_tokens=...) functions that are defined in a module"
+            )
+        BaseModel.__setstate__(self, {**state, "__pydantic_private__": {"_llm": None, **private}})
 
     @classmethod
     def class_name(cls) -> str:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from commonscale.core.errors import ImageError, InvalidInputError
 from commonscale.core.extras import require
@@ -87,6 +87,13 @@ class Pictures:
         self._max_bytes = 4 * self._options.max_pixels + 65536
         self._cache = PictureCache(cached)
         self._reading = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Frameworks copy and pickle what they are given; locks and pictures that are kept stay behind.
+        return {name: value for name, value in vars(self).items() if name not in ("_cache", "_reading")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _cache=PictureCache(state["_cached"]), _reading=threading.Lock())
 
     def prepare(self, picture: ImageInput) -> PreparedPicture:
         """Read, shrink and encode one picture.

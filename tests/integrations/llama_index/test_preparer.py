@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +279,25 @@ def test_mistakes_are_told() -> None:
 def test_settings_survive_serialization() -> None:
     made = PromptPreparer.from_dict(PromptPreparer(engine="chat", modality_key="kind").to_dict())
     assert (made.engine, made.modality_key) == ("chat", "kind")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda given: pickle.loads(pickle.dumps(given))])
+def test_frameworks_may_copy_and_pickle_it(folder: Path, copied: Callable[[PromptPreparer], PromptPreparer]) -> None:
+    preparer = PromptPreparer(Budget(images=1), Pictures([folder], max_side=100), engine="chat")
+    hits = hits_of(*forms(folder).values())
+    made = preparer.postprocess_nodes(hits)
+    again = copied(preparer)
+    assert again.pictures is not preparer.pictures
+    assert (again.engine, again.budget) == ("chat", preparer.budget)
+    shown = [(hit.node.get_content_blocks(), hit.score) for hit in again.postprocess_nodes(hits)]
+    assert shown == [(hit.node.get_content_blocks(), hit.score) for hit in made]
+    assert shown[0][0][-1].image_mimetype == "image/png"
+
+
+def test_a_pickle_without_its_budget_is_refused() -> None:
+    pickled = pickle.dumps(PromptPreparer(Budget(image_tokens=lambda width, height: width * height)))
+    with pytest.raises(InvalidInputError, match=r"the budget of this pickled PromptPreparer is lost"):
+        pickle.loads(pickled)
 
 
 def test_prepared_image_nodes_are_read_back_as_llama_index_image_nodes(folder: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import os
+import pickle
 import sys
 import threading
 from collections import Counter
@@ -218,6 +220,21 @@ def test_pil_images_are_never_kept_since_they_can_be_changed() -> None:
     assert color_of(prepares.prepare(image)) == (255, 0, 0)
     image.paste((0, 0, 255), (0, 0, 20, 20))
     assert color_of(prepares.prepare(image)) == (0, 0, 255)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda given: pickle.loads(pickle.dumps(given))])
+def test_copies_read_what_the_original_may_and_keep_their_own(
+    copied: Callable[[Pictures], Pictures], png_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    original = Pictures([png_file.parent], max_side=20)
+    first = original.prepare(png_file)
+    again = copied(original).prepare(png_file)
+    assert again is not first
+    assert (again.content, again.width, again.height) == (first.content, 20, 15)
+    outside = tmp_path_factory.mktemp("outside") / "a.png"
+    outside.write_bytes(PNG)
+    with pytest.raises(ImageError, match="outside the folders"):
+        copied(original).prepare(outside)
 
 
 def test_settings_do_not_share_what_is_kept(png_file: Path) -> None:
