@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import pytest
 
 from commonscale.core.errors import ImageError
 from commonscale.encoders.images import FORMATS, ImageOptions, load_image
+from commonscale.encoders.pixels import _eight_bits
 
 Image = pytest.importorskip("PIL.Image")
 ImageOps = pytest.importorskip("PIL.ImageOps")
@@ -238,6 +240,35 @@ def test_floats_all_equal_and_out_of_range_are_black():
 def test_floats_that_are_not_finite(bad):
     with pytest.raises(ImageError, match="NaN or infinite"):
         load_image(Image.fromarray(np.array([[0.0, bad]], dtype=np.float32)))
+
+
+@pytest.mark.parametrize("kind", ["u2", ">u2", "<i4", "<f4"])
+@pytest.mark.parametrize("shape", [(7, 5), (50, 3), (1, 90), (90, 1)])
+@pytest.mark.parametrize("span", [(0, 1), (0, 200), (0, 65535), (-300, 70_000)])
+def test_gray_is_the_same_in_bands_as_in_one_piece(kind, shape, span, monkeypatch):
+    numbers = np.random.default_rng(1)
+    low, high = span if kind in ("<i4", "<f4") else (0, 65535)
+    values = numbers.uniform(low, high, shape).astype(kind)
+    whole = scaled(values)
+    monkeypatch.setattr("commonscale.encoders.pixels._BAND", 16)
+    assert np.array_equal(scaled(values), whole)
+    wide, ranges = values.astype(float), (1.0, 255.0) if kind == "<f4" else (65535.0,)
+    tops = [top for top in ranges if wide.min() >= 0.0 and wide.max() <= top]
+    start, top = (0.0, tops[0]) if tops else (wide.min(), wide.max() - wide.min() or 1.0)
+    assert np.array_equal(whole, np.rint((wide - start) * (255.0 / top)))
+
+
+def scaled(values: np.ndarray) -> np.ndarray:
+    return _eight_bits(values, is_float=values.dtype.kind == "f")
+
+
+def test_scans_in_sixteen_bits_take_little_more_than_the_result():
+    values = rng.integers(0, 65536, (2000, 3000)).astype(np.uint16)
+    tracemalloc.start()
+    scaled(values)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * values.size
 
 
 # --- frames

@@ -37,6 +37,9 @@ from commonscale.core.extras import require
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_BAND = 1 << 18
+"""Pixels that are scaled at a time: of a scan in 16 bits the float64 values would take eight bytes each, and twice."""
+
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation to the name of the move that makes the picture upright (Exif 2.32, 4.6.4 A).
 _UPRIGHT = {
@@ -110,11 +113,17 @@ def to_rgb(image: Image) -> Image:
 
 def _on_white(image: Image) -> Image:
     pillow = require("PIL.Image", "encoders")
-    # La has premultiplied alpha and a way to LA only.
-    opaque = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-    ground: Image = pillow.new("RGBA", opaque.size, "white")
-    ground.alpha_composite(opaque)
+    ground: Image = pillow.new("RGBA", image.size, "white")
+    ground.alpha_composite(with_alpha(image))
     return ground.convert("RGB")
+
+
+def with_alpha(image: Image) -> Image:
+    """Return a picture of mode RGBA; itself if it is one already."""
+    if image.mode == "RGBA":
+        return image
+    # La has premultiplied alpha and a way to LA only.
+    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
 
 
 def _from_lab(image: Image) -> Image:
@@ -127,12 +136,21 @@ def _from_lab(image: Image) -> Image:
 
 def _eight_bits(values: NDArray[Any], *, is_float: bool) -> NDArray[np.uint8]:
     """Scale gray values to 0..255 as the module's table says."""
-    wide = values.astype(np.float64)
-    if not np.isfinite(wide).all():
+    with np.errstate(invalid="ignore"):  # a NaN is told of below
+        low, high = float(values.min()), float(values.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise ImageError("holds NaN or infinite pixels")
-    low, high = float(wide.min()), float(wide.max())
     ranges = (1.0, 255.0) if is_float else (65535.0,)
     top = next((top for top in ranges if low >= 0.0 and high <= top), None)
     if top is None:
-        wide, top = wide - low, (high - low) or 1.0
-    return np.rint(wide * (255.0 / top)).astype(np.uint8)
+        start, top = low, (high - low) or 1.0
+    else:
+        start = 0.0
+    gray = np.empty(values.shape, dtype=np.uint8)
+    rows = max(1, _BAND // values.shape[1])
+    for first in range(0, len(values), rows):
+        band = values[first : first + rows].astype(np.float64)
+        band -= start
+        band *= 255.0 / top
+        gray[first : first + rows] = np.rint(band, out=band)
+    return gray

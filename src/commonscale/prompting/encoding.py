@@ -27,7 +27,7 @@ import numpy as np
 
 from commonscale.core.extras import require
 from commonscale.encoders.images import ImageOptions, checked_image, opened_image
-from commonscale.encoders.pixels import to_rgb, turned, upright_move
+from commonscale.encoders.pixels import to_rgb, turned, upright_move, with_alpha
 from commonscale.prompting.items import PreparedPicture
 
 if TYPE_CHECKING:
@@ -113,8 +113,7 @@ def _prepared(image: Image, size: tuple[int, int]) -> PreparedPicture:
 def _shrunk(image: Image, size: tuple[int, int]) -> Image:
     """Return a picture of the size wanted, in a mode whose values may be averaged; RGBA if it may be transparent."""
     if image.mode in _ALPHA or "transparency" in image.info:
-        # La has a way to LA only.
-        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        image = with_alpha(image)
     elif image.mode == "1":
         image = image.convert("L")
     elif image.mode not in _RESAMPLED:
