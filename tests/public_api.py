@@ -272,6 +272,8 @@ def answers_in_langchain(llm: BaseChatModel, folder: Path) -> list[str]:
     answer: commonscale.langchain.MultimodalAnswer = chain.invoke("what?")
     later = chat.invoke({"question": "and?", "chat_history": [("human", "what?"), ("ai", answer["answer"])]})
     tool: StructuredTool = commonscale.langchain.create_multimodal_retriever_tool(retriever, "look", "Looks.")
+    kept: tuple[type, ...] = commonscale.langchain.ANSWER_TYPES
+    assert type(answer["citations"]) in kept
     messages: list[BaseMessage] = commonscale.langchain.pictures_after_tools([HumanMessage(tool.name)])
     documents = [left.item.payload for left in later["left_out"]] + answer["sources"]
     prompt = PromptBuilder(budget, pictures).build(commonscale.langchain.prompt_items(documents, keys))

@@ -6,7 +6,7 @@ Needs the extra ``langchain``.
 from __future__ import annotations
 
 from commonscale.langchain import _extra as _extra
-from commonscale.langchain.answers import MultimodalAnswer
+from commonscale.langchain.answers import ANSWER_TYPES, MultimodalAnswer
 from commonscale.langchain.balancer import ModalityBalancer
 from commonscale.langchain.centered import CenteredEmbeddings
 from commonscale.langchain.chat_chain import create_multimodal_chat_chain
@@ -29,6 +29,7 @@ from commonscale.langchain.tool import create_multimodal_retriever_tool
 from commonscale.langchain.tool_pictures import pictures_after_tools
 
 __all__ = [
+    "ANSWER_TYPES",
     "STORES",
     "CenteredEmbeddings",
     "CommonscaleEmbeddings",

@@ -12,8 +12,11 @@ from pydantic_core import CoreSchema
 from typing_extensions import NotRequired, TypedDict
 
 from commonscale.langchain.prompt_items import source_document
-from commonscale.prompting.citations import Citations, parse_citations
-from commonscale.prompting.items import LeftOut, Prompt
+from commonscale.prompting.citations import Citation, Citations, Mark, parse_citations
+from commonscale.prompting.items import LeftOut, Prompt, PromptItem, Reason
+
+ANSWER_TYPES: tuple[type, ...] = (Citation, Citations, LeftOut, Mark, PromptItem, Reason)
+"""The classes of Commonscale in an answer, for what reads no others, such as LangGraph's serializer of checkpoints."""
 
 
 def _told(_: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -39,7 +42,7 @@ class MultimodalAnswer(TypedDict):
             in their metadata, beside what the retriever wrote there (ours: ``commonscale_score`` and
             ``commonscale_cosine``).
         left_out: what was retrieved and not sent, with reasons; ``item.payload`` is the document.
-        answer: the model's words.
+        answer: the model's words; of ``with_structured_output`` its object, which no type checker is told.
         citations: ``ids`` of the sources that it cites, where it does (``cited``), and numbers that it cites although
             nothing was sent under them (``unknown``).
     """
@@ -76,6 +79,7 @@ class _Answer:
         self._asked: dict[str, str] = {}
         self._prompt = Prompt(())
         self._words: list[str] = []
+        self._structured = False
 
     def take(self, state: Mapping[str, Any]) -> Iterator[AddableDict]:
         for name in ("question", "standalone_question"):
@@ -83,9 +87,13 @@ class _Answer:
                 self._asked[name] = state[name]
         if "prompt" in state:
             yield self._found(state["prompt"])
-        if state.get("answer"):
-            self._words.append(state["answer"])
-            yield AddableDict(answer=state["answer"])
+        piece = state.get("answer", "")
+        if isinstance(piece, str):
+            self._words.append(piece)
+        else:
+            self._structured = True
+        if self._structured or piece:
+            yield AddableDict(answer=piece)
 
     def _found(self, prompt: Prompt) -> AddableDict:
         self._prompt = prompt
@@ -93,5 +101,7 @@ class _Answer:
         return AddableDict(self._asked, sources=sources, left_out=list(prompt.left_out))
 
     def end(self) -> AddableDict:
+        if self._structured:
+            return AddableDict(citations=Citations())
         # A model that says nothing still gives an answer, and an empty piece adds nothing to another.
         return AddableDict(answer="", citations=parse_citations("".join(self._words), self._prompt))

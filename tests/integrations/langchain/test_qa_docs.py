@@ -33,10 +33,10 @@ def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loopb
                 provider.will_call("look", {"query": "three purple fish"})
             output = io.StringIO()
             with redirect_stdout(output):
-                exec(compile(code, "docs/langchain-qa.md", "exec"), names)
+                exec(compile(code, "docs/langchain-qa.md", "exec", dont_inherit=True), names)
             printed.append(output.getvalue())
         requests = provider.server.requests
-    _setup, asked, streamed, own, talked, looked, agent, free = printed
+    _setup, asked, streamed, own, talked, kept, looked, agent, free = printed
     first, *sources, cites, left = asked.splitlines()
     assert first == ANSWER
     assert [line.split()[0] for line in sources] == [f"[{number}]" for number in range(1, 7)]
@@ -46,11 +46,12 @@ def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loopb
     assert streamed.splitlines() == [f"6 sources: {ANSWER}", str([ANSWER] * 2)]
     assert own == f"{ANSWER}\n"
     assert talked.splitlines() == [f"What is above three purple fish? -> {ANSWER}", f"{ANSWER} -> {ANSWER}"]
+    assert kept == f"{[line.split()[2] for line in sources[:2]]}\n"
     assert re.fullmatch(r"\['text', 'text', 'text', '(text|image)'\] 6\n", looked)
     assert agent == f"{ANSWER}\n"
     assert len(ast.literal_eval(free)) == 2
     # One call for each question, one more to rewrite the second of the conversation, two of the agent.
-    assert len(requests) == 1 + 3 + 1 + 3 + 2 + 1
+    assert len(requests) == 1 + 3 + 1 + 3 + 1 + 2 + 1
     for request in requests:
         pictures = [
             message["role"]
