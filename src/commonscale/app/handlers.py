@@ -39,12 +39,12 @@ class Handlers:
     """What the page calls; everything of one user is in the ``Session`` that is passed in.
 
     Attributes:
-        library: what is served.
+        served: the index, the encoder and the language model.
         patience: how long to wait for the language model.
         saving: whether users may write the scale that they learned, for everybody.
     """
 
-    library: Library
+    served: Library
     patience: Patience = field(default_factory=Patience)
     saving: bool = False
     _scores: BestScores | None = None
@@ -65,7 +65,7 @@ class Handlers:
             "running": True,
         }
         try:
-            one.choice = choice_of(k, raw, bounds, self.library.index.modalities)
+            one.choice = choice_of(k, raw, bounds, self.served.index.modalities)
             yield from self._answer(one, session, one.choice)
         except Exception as error:  # noqa: BLE001 (the page must go on, whatever an encoder or a model does)
             one.end(error=self._sentence(error))
@@ -79,13 +79,13 @@ class Handlers:
         """Take the next question, and rank the last one anew if controls were moved while it was being answered."""
         one = session.current
         try:
-            moved = one is not None and one.choice != choice_of(k, raw, bounds, self.library.index.modalities)
+            moved = one is not None and one.choice != choice_of(k, raw, bounds, self.served.index.modalities)
         except CommonscaleError:
             moved = True  # ranking says why not
         return {**(self.rank(session, k, raw, *bounds) if moved else {}), "running": False}
 
     def _answer(self, one: Exchange, session: Session, choice: Choice) -> Iterator[Changes]:
-        answering = self.library.answering(session.calibration)
+        answering = self.served.answering(session.calibration)
         events = ask(answering, one.question, session.turns, choice)
         for batch in patiently(events, self.patience, lambda: one.over):
             if one.over:
@@ -98,7 +98,7 @@ class Handlers:
             if one.over or any(isinstance(event, (Ranked, Found)) for event in batch):
                 changes["hits"] = render.hits(one)
             yield changes
-        if self.library.answerer is None:
+        if self.served.answerer is None:
             one.end(note="No language model is connected, so these are the documents without an answer.")
 
     def stop(self, session: Session) -> Changes:
@@ -113,10 +113,10 @@ class Handlers:
         """Rank the last question anew, because a control was moved."""
         one = session.current
         try:
-            choice = choice_of(k, raw, bounds, self.library.index.modalities)
+            choice = choice_of(k, raw, bounds, self.served.index.modalities)
             if one is None or not one.over or one.rankings is None:
                 return {"notice": ""}
-            one.rankings = self.library.answering(session.calibration).rankings(
+            one.rankings = self.served.answering(session.calibration).rankings(
                 one.searched or one.question, k=choice.k, quotas=choice.quotas
             )
             one.choice = choice
@@ -134,7 +134,7 @@ class Handlers:
 
     def scale(self, session: Session) -> Changes:
         """Show the calibration."""
-        return {"scale": panel(self.library, session, self._shared_scores())}
+        return {"scale": panel(self.served, session, self._shared_scores())}
 
     def recalibrate(self, session: Session, text: str, k: float, raw: bool, *bounds: float) -> Iterator[Changes]:
         """Learn a scale for this user from a pasted list of questions."""
@@ -149,7 +149,7 @@ class Handlers:
 
     def _recalibrated(self, session: Session, text: str, controls: tuple[Any, ...], *, save: bool) -> Iterator[Changes]:
         try:
-            for step in recalibrate(self.library, text, save=save):
+            for step in recalibrate(self.served, text, save=save):
                 if isinstance(step, Progress):
                     yield {"progress": progress(step)}
                     continue
@@ -180,32 +180,32 @@ class Handlers:
 
     def problems(self, session: Session) -> str:
         """Say what does not work."""
-        said = list(self.library.problems)
-        if session.calibration is None and self.library.joint.calibration is None:
+        said = list(self.served.problems)
+        if session.calibration is None and self.served.joint.calibration is None:
             said.append(
                 "This index is not calibrated, so its documents have no common scale and are ranked by raw cosine. "
-                f"Calibrate it under “Scale”, or with: commonscale calibrate {self.library.directory} --questions FILE"
+                f"Calibrate it under “Scale”, or with: commonscale calibrate {self.served.directory} --questions FILE"
             )
         return render.notices(said)
 
     def welcome_pictures(self) -> list[tuple[str, str]]:
         """Give the addresses and names of a few pictures of the index, evenly taken."""
-        documents = self.library.index.documents(IMAGE)
+        documents = self.served.index.documents(IMAGE)
         some = documents[:: max(1, len(documents) // WELCOMING)][:WELCOMING]
         return [(f"{PICTURES}/{key_of(document.id)}", document.id) for document in some if document.path]
 
     def _live(self, one: Exchange | None) -> str:
-        answerer = self.library.answerer
+        answerer = self.served.answerer
         return render.exchange(one, "" if answerer is None else answerer.name)
 
     def _shared_scores(self) -> BestScores | None:
         with self._lock:
-            if self._scores is None and self.library.joint.calibration is not None and self.library.questions:
+            if self._scores is None and self.served.joint.calibration is not None and self.served.questions:
                 try:
-                    self._scores = best_scores(self.library.joint, self.library.questions)
+                    self._scores = best_scores(self.served.joint, self.served.questions)
                 except CommonscaleError as error:
-                    self.library.questions = []
-                    self.library.problems.append(f"The calibration questions cannot be shown: {error}")
+                    self.served.questions = []
+                    self.served.problems.append(f"The calibration questions cannot be shown: {error}")
             return self._scores
 
     def _sentence(self, error: Exception) -> str:

@@ -49,7 +49,7 @@ class _Page:
         self._handlers = handlers
         self._session = gr.State(Session(), time_to_live=SESSION_SECONDS)
         self._parts: dict[str, Any] = {}
-        library = handlers.library
+        library = handlers.served
         counts = [(label_of(m), len(library.index.documents(m))) for m in library.index.modalities]
         self._html("header", render("header", name=library.name, counts=counts))
         self._html("problems", handlers.problems(Session()))
@@ -98,7 +98,7 @@ class _Page:
         with gr.Accordion("How many, and of which kind", open=False, elem_id="quotas"):
             self._k = gr.Slider(1, MOST_DOCUMENTS, DOCUMENTS, step=1, label="Documents", elem_id="documents-slider")
             self._bounds = []
-            for modality in self._handlers.library.index.modalities:
+            for modality in self._handlers.served.index.modalities:
                 kind = label_of(modality).lower()
                 for which, value in (("least", 0), ("most", MOST_DOCUMENTS)):
                     name = f"{'At least' if which == 'least' else 'At most'} this many of kind: {kind}"

@@ -54,7 +54,7 @@ def build_app(handlers: Handlers, *, host: str = LOOPBACK, password: str | None 
     gr, fastapi = require("gradio", "app"), require("fastapi", "app")
     inner = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     inner.mount("/page", require("starlette.staticfiles", "app").StaticFiles(directory=THEME))
-    _add_pictures(inner, handlers.library)
+    _add_pictures(inner, handlers.served)
     inner = gr.mount_gradio_app(
         inner,
         build_page(handlers, parallel=parallel),
