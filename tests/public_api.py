@@ -59,7 +59,10 @@ from commonscale.core.duplicates import DistinctCount
 from commonscale.core.errors import ImageError
 from commonscale.core.padding import padded
 from commonscale.datasets import DatasetQuestion, MixBench, MultiModalQA, RetrievalDataset, UniVLDR, WebQA
+from commonscale.demo.langchain_model import DrawnWorldChatModel
+from commonscale.demo.llama_index_model import DrawnWorldLLM
 from commonscale.diagnostics import Diagnosis, Material, diagnose, verdict, write_diagnoses
+from commonscale.diagnostics.hits import hits_figure
 from commonscale.embedding import open_shards
 from commonscale.encoders import CenteredEncoder, Encoder, ImageOptions
 from commonscale.evaluation import (
@@ -86,6 +89,7 @@ from commonscale.priors import (
     strength_of,
 )
 from commonscale.prompting import (
+    CHAT_INSTRUCTIONS,
     PICTURE_RULES,
     Budget,
     Citations,
@@ -347,6 +351,20 @@ def answering(search: JointSearch, encoder: Encoder, folder: Path) -> list[str]:
     events: Iterator[Event] = asked.stream(own.standalone("and now?", [Turn("what?", answer.text)]))
     pieces = [event.answer.text for event in events if isinstance(event, Finished)]
     return [*pieces, *answer.citations.ids, *[left.detail for left in answer.prompt.left_out]]
+
+
+def answers_of_the_demo(
+    finder: BaseRetriever, retriever: commonscale.langchain.StandardizedMultiModalRetriever, path: Path
+) -> None:
+    llm: LLM = DrawnWorldLLM()
+    engine = commonscale.llama_index.create_multimodal_chat_engine(
+        finder, llm, instructions=f"{CHAT_INSTRUCTIONS} Rhyme."
+    )
+    model: BaseChatModel = DrawnWorldChatModel()
+    chain = commonscale.langchain.create_multimodal_qa_chain(retriever, model)
+    sent = commonscale.llama_index.prompt_of(engine.chat("what?")).sent
+    hits = {"raw": [PromptItem("a", "image", picture=path)], "ours": [entry.item for entry in sent]}
+    hits_figure(hits, k=3, title=chain.invoke("what?")["answer"], options=ImageOptions()).savefig(path)
 
 
 def page(folder: Path, model: Answerer) -> None:
