@@ -79,7 +79,7 @@ class _Answer:
         self._asked: dict[str, str] = {}
         self._prompt = Prompt(())
         self._words: list[str] = []
-        self._structured = False
+        self._object: Any = None
 
     def take(self, state: Mapping[str, Any]) -> Iterator[AddableDict]:
         for name in ("question", "standalone_question"):
@@ -88,11 +88,10 @@ class _Answer:
         if "prompt" in state:
             yield self._found(state["prompt"])
         piece = state.get("answer", "")
-        if isinstance(piece, str):
+        if not isinstance(piece, str):
+            self._object = _grown(self._object, piece)
+        elif piece:
             self._words.append(piece)
-        else:
-            self._structured = True
-        if self._structured or piece:
             yield AddableDict(answer=piece)
 
     def _found(self, prompt: Prompt) -> AddableDict:
@@ -101,7 +100,16 @@ class _Answer:
         return AddableDict(self._asked, sources=sources, left_out=list(prompt.left_out))
 
     def end(self) -> AddableDict:
-        if self._structured:
-            return AddableDict(citations=Citations())
+        if self._object is not None:
+            # Once, when it is whole: objects cannot be added up.
+            return AddableDict(answer=self._object, citations=Citations())
         # A model that says nothing still gives an answer, and an empty piece adds nothing to another.
         return AddableDict(answer="", citations=parse_citations("".join(self._words), self._prompt))
+
+
+def _grown(before: Any, piece: Any) -> Any:
+    """Give an object as far as it has come: parts of a result with its raw message add up, others come anew."""
+    try:
+        return piece if before is None else before + piece
+    except TypeError:
+        return piece

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, convert_to_messages
-from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable, RunnableBranch, RunnableLambda, RunnablePassthrough, RunnableSequence
 from langchain_core.runnables.base import RunnableLike
 
 from commonscale.core.errors import InvalidInputError
+from commonscale.langchain.answer_parser import AnswerParser
 from commonscale.langchain.answers import MultimodalAnswer
 from commonscale.langchain.image_questions import ImageQuestion
 from commonscale.langchain.pictures import ImageKeys
@@ -45,7 +45,8 @@ def create_multimodal_chat_chain(
     Args:
         retriever: as for ``create_multimodal_qa_chain``.
         llm: as there.
-        condense_llm: the model that rewrites questions, which needs no eyes and may be a small one; None for ``llm``.
+        condense_llm: the model that rewrites questions, which needs no eyes and may be a small one; None for ``llm``,
+            unless that has structured output.
         budget: as there; the history is not counted.
         pictures: as there.
         keys: as there.
@@ -81,7 +82,7 @@ class _Rewriting:
 
     def steps(self, llm: RunnableLike[Any, Any]) -> Runnable[Any, Any]:
         model = as_runnable(llm, "condense_llm")
-        words = RunnableLambda(self._messages, name="write_condense") | model | StrOutputParser()
+        words = RunnableLambda(self._messages, name="write_condense") | model | AnswerParser()
         return RunnablePassthrough.assign(rewritten=words) | RunnableLambda(_rewritten)
 
     def _messages(self, state: Mapping[str, Any]) -> list[BaseMessage]:
@@ -119,8 +120,14 @@ def _follows_up(state: Mapping[str, Any]) -> bool:
 
 
 def _rewritten(state: Mapping[str, Any]) -> str:
+    words = state["rewritten"]
+    if not isinstance(words, str):
+        raise InvalidInputError(
+            f"a model that rewrites questions must give words, got {type(words).__name__}: {words!r:.200}; where llm "
+            f"has structured output, give one without as condense_llm"
+        )
     # A model that says nothing must not make an empty search.
-    return str(state["rewritten"]).strip() or question_of(state)
+    return words.strip() or question_of(state)
 
 
 def _searched(state: Mapping[str, Any]) -> str:

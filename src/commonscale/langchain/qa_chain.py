@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, TypeAlias, cast
 
-from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import (
     Runnable,
     RunnableGenerator,
@@ -17,6 +16,7 @@ from langchain_core.runnables import (
 from langchain_core.runnables.base import RunnableLike, coerce_to_runnable
 
 from commonscale.core.errors import InvalidInputError
+from commonscale.langchain.answer_parser import AnswerParser
 from commonscale.langchain.answers import MultimodalAnswer, acollected, collected
 from commonscale.langchain.pictures import ImageKeys
 from commonscale.langchain.prompt_items import prompt_items
@@ -54,7 +54,9 @@ def create_multimodal_qa_chain(
 
     Args:
         retriever: from a question to documents, best first: any retriever, runnable or function.
-        llm: a chat model, or any runnable from messages to a message or a text, such as ``llm.with_fallbacks(...)``.
+        llm: a chat model, or any runnable from messages to a message or a text, such as ``llm.with_fallbacks(...)``. Of
+            ``llm.with_structured_output(...)`` the answer is the object, whole at the end of a stream; no citations are
+            sought in it.
         budget: how much may be sent; None for all that is retrieved.
         pictures: where pictures may be read from. None reads neither files nor URLs, since what a document's metadata
             name may be written by strangers: only pictures whose bytes the metadata hold are sent.
@@ -70,7 +72,7 @@ def create_multimodal_qa_chain(
 
     Raises:
         InvalidInputError: if a part cannot be used. When it runs: if the question is empty, or the retriever gives no
-            documents but something else.
+            documents but something else, or the model nothing that can be an answer.
     """
     steps = AnswerSteps(retriever, budget, pictures, keys)
     chain: Runnable[Any, Any] = RunnableSequence(
@@ -104,7 +106,7 @@ class AnswerSteps:
     def answer(self, llm: RunnableLike[Any, Any], messages: Runnable[Any, Any]) -> list[Runnable[Any, Any]]:
         """Make the steps that choose what is sent, ask, and give what the chain gives."""
         variables = RunnableLambda(self._variables, self._avariables, name="write_request")
-        ask = variables | messages | as_runnable(llm, "llm") | StrOutputParser()
+        ask = variables | messages | as_runnable(llm, "llm") | AnswerParser()
         return [
             RunnablePassthrough.assign(prompt=RunnableLambda(self._build, self._abuild, name="build_prompt")),
             RunnablePassthrough.assign(answer=ask),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import operator
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("PIL")
+pytest.importorskip("langchain_openai")
 
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -16,11 +20,14 @@ from langchain_core.language_models import FakeListChatModel, GenericFakeChatMod
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableConfig, RunnableGenerator, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator, RunnableLambda
+from langchain_openai import ChatOpenAI
 from PIL import Image
+from pydantic import BaseModel
 
+from chat_server import ChatServer, serve_chat
 from commonscale.core.errors import ImageError, InvalidInputError
-from commonscale.langchain import ImageQuestion, create_multimodal_qa_chain
+from commonscale.langchain import ImageQuestion, create_multimodal_chat_chain, create_multimodal_qa_chain
 from commonscale.prompting import ANSWER_INSTRUCTIONS, Budget, Pictures
 
 DOCUMENTS = [Document("a red bus", id="b"), Document("a blue car")]
@@ -112,6 +119,88 @@ def test_a_picture_and_a_passage_may_share_an_id(tmp_path: Path):
     assert [(source.id, source.page_content) for source in answer["sources"]] == [("7", "a passage"), ("7", "")]
     assert [cited.item.payload for cited in answer["citations"].cited] == [found[1], found[0]]
     assert [left.item.payload for left in answer["left_out"]] == [found[2]]
+
+
+class Color(BaseModel):
+    """What a structured answer holds."""
+
+    color: str
+    numbers: list[int] = []
+
+
+COLOR = {"color": "red [1]", "numbers": [1, 2]}
+SCHEMA = {**Color.model_json_schema(), "title": "Color", "description": "A color."}
+STRUCTURED = [
+    (Color, "json_schema", Color(**COLOR)),
+    (Color, "json_mode", Color(**COLOR)),
+    (SCHEMA, "json_mode", COLOR),
+]
+
+
+async def both(chain: Any, asked: Any) -> list[dict[str, Any]]:
+    """An answer in one piece and in chunks that are added up, each both ways."""
+    chunks = [chunk async for chunk in chain.astream(asked)]
+    streamed = [functools.reduce(operator.add, given) for given in (list(chain.stream(asked)), chunks)]
+    return [chain.invoke(asked), await chain.ainvoke(asked), *streamed]
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    with serve_chat() as server:
+        server.answer = json.dumps(COLOR)
+        yield server
+
+
+def structured(server: ChatServer, schema: Any, **how: Any) -> Runnable[Any, Any]:
+    llm = ChatOpenAI(model="any", base_url=server.url, api_key="none", max_retries=0)
+    return create_multimodal_qa_chain(Shelf(), llm.with_structured_output(schema, **how))
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
+@pytest.mark.parametrize(("schema", "method", "expected"), STRUCTURED)
+async def test_structured_output_is_the_answer(server: ChatServer, schema: Any, method: str, expected: Any):
+    for answer in await both(structured(server, schema, method=method), "which?"):
+        assert answer["answer"] == expected
+        assert answer["sources"][0].page_content == "a red bus"
+        assert (answer["citations"].cited, answer["citations"].marks) == ((), ())
+
+
+def test_structured_output_by_a_function_that_the_model_calls_or_not(server: ChatServer):
+    chain = structured(server, Color, method="function_calling")
+    server.calls = [{"id": "1", "function": {"name": "Color", "arguments": server.answer}}]
+    assert chain.invoke("which?")["answer"] == Color(**COLOR)
+    with pytest.raises(InvalidInputError, match="with_structured_output gives None"):
+        chain.invoke("which?")
+
+
+async def test_structured_output_with_the_message_that_it_was_made_of(server: ChatServer):
+    for answer in await both(structured(server, SCHEMA, method="json_mode", include_raw=True), "which?"):
+        assert answer["answer"]["raw"].text == server.answer
+        assert (answer["answer"]["parsed"], answer["answer"]["parsing_error"]) == (COLOR, None)
+
+
+async def test_structured_output_may_be_empty():
+    for answer in await both(create_multimodal_qa_chain(Shelf(), RunnableLambda(lambda _: {})), "which?"):
+        assert answer["answer"] == {}
+
+
+@pytest.mark.parametrize("given", [None, 5, ["red"]])
+async def test_a_model_that_gives_no_answer_at_all(given: object):
+    chain = create_multimodal_qa_chain(Shelf(), RunnableLambda(lambda _: given))
+    wanted = rf"llm must give a message, .* got {type(given).__name__}: .*with_structured_output gives None"
+    with pytest.raises(InvalidInputError, match=wanted):
+        chain.invoke("which?")
+    with pytest.raises(InvalidInputError, match=wanted):
+        [chunk async for chunk in chain.astream("which?")]
+
+
+def test_structured_output_rewrites_no_questions():
+    llm = RunnableLambda(lambda _: COLOR)
+    asked = {"question": "and?", "chat_history": [("human", "which?"), ("ai", "red")]}
+    with pytest.raises(InvalidInputError, match=r"got dict: .*give one without as condense_llm"):
+        create_multimodal_chat_chain(Shelf(), llm).invoke(asked)
+    answer = create_multimodal_chat_chain(Shelf(), llm, condense_llm=model("which bus?")).invoke(asked)
+    assert (answer["standalone_question"], answer["answer"]) == ("which bus?", COLOR)
 
 
 class Busy:
