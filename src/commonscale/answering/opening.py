@@ -15,6 +15,8 @@ from commonscale.answering.naming import EXAMPLES
 from commonscale.answering.retrieval import Encode
 from commonscale.answering.types import Answerer
 from commonscale.core.errors import InvalidInputError
+from commonscale.index import FaissIndex
+from commonscale.index.opening import indexed_folder
 from commonscale.index.searching import OpenedIndex
 from commonscale.prompting.budget import Budget
 from commonscale.prompting.builder import PromptBuilder
@@ -80,17 +82,26 @@ def builder_for(
         folders: others that pictures may be read from, for an index that records no folder or whose pictures have
             moved.
     """
-    # One that is gone has no pictures; texts can still be answered from.
-    recorded = [opened.folder] if opened.folder is not None and opened.folder.is_dir() else []
-    return PromptBuilder(budget, Pictures([*recorded, *folders]))
+    return PromptBuilder(budget, Pictures(readable_folders(opened.index, folders)))
+
+
+def readable_folders(index: FaissIndex, folders: Iterable[str | os.PathLike[str]] = ()) -> list[str | os.PathLike[str]]:
+    """List where pictures may be read from: the folder that was indexed, and others.
+
+    Args:
+        index: the index. If its folder is gone, there are no pictures there, but texts can still be answered from.
+        folders: the others.
+    """
+    recorded = indexed_folder(index)
+    return [*([recorded] if recorded is not None and recorded.is_dir() else []), *folders]
 
 
 def one_at_a_time(encode: Encode) -> Encode:
-    """Let one question be embedded at a time: tokenizers of transformers do not bear two threads at once."""
-    lock = threading.Lock()
+    """Embed for one thread at a time, first come, first served: tokenizers of transformers do not bear two at once."""
+    turn = threading.Lock()
 
     def locked(questions: Sequence[str]) -> NDArray[Any]:
-        with lock:
+        with turn:
             return encode(questions)
 
     return locked

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from numpy.typing import NDArray
 
 from commonscale.answering import Answerer, QuestionAnswering, Request
+from commonscale.answering.opening import one_at_a_time, readable_folders
+from commonscale.answering.retrieval import Encode
 from commonscale.core.calibration import Calibration
 from commonscale.core.errors import CommonscaleError, StaleCalibrationWarning
 from commonscale.core.search import JointSearch
 from commonscale.core.types import TEXT, Question
 from commonscale.index import FaissIndex
-from commonscale.index.opening import FOLDER, encoder_for, open_filled_index
+from commonscale.index.opening import encoder_for, open_filled_index
 from commonscale.index.scale import bank_beside, load_calibration
 from commonscale.prompting import Budget, Pictures, PromptBuilder
-
-Encode = Callable[[Sequence[str]], NDArray[Any]]
 
 THUMBNAIL = 512
 """Longest side of the pictures on the page, in pixels."""
@@ -113,8 +112,7 @@ def open_library(
     """
     index = open_filled_index(directory, mmap=True)
     joint = JointSearch(index.sources(), provenance=index.provenance())
-    # One that is gone has no pictures; texts can still be answered from.
-    readable = [*(folder for folder in _folders(index) if folder.is_dir()), *folders]
+    readable = readable_folders(index, folders)
     library = Library(
         directory,
         index,
@@ -131,7 +129,7 @@ def open_library(
 
 def _take_encoder(library: Library, name: str | None, device: str | None) -> None:
     try:
-        library.encode = _one_at_a_time(encoder_for(library.index, name, device).encode_questions)
+        library.encode = one_at_a_time(encoder_for(library.index, name, device).encode_questions)
     except (CommonscaleError, OSError) as error:
         library.encode, library.asking = _refusing(str(error)), False
         library.problems.append(f"Questions cannot be searched for: {error}")
@@ -147,22 +145,6 @@ def _take_calibration(library: Library) -> None:
         except (CommonscaleError, OSError) as error:
             library.problems.append(f"The calibration cannot be used, so documents are ranked by raw cosine: {error}")
     library.problems += [f"{warning.message}" for warning in told]
-
-
-def _folders(index: FaissIndex) -> list[Path]:
-    recorded = index.notes.get(FOLDER)
-    return [Path(recorded)] if isinstance(recorded, str) and recorded else []
-
-
-def _one_at_a_time(encode: Encode) -> Encode:
-    # Tokenizers of transformers cannot be used by two threads at once, and one core's worth of work gains nothing.
-    lock = Lock()
-
-    def locked(texts: Sequence[str]) -> NDArray[Any]:
-        with lock:
-            return encode(texts)
-
-    return locked
 
 
 def _refusing(why: str) -> Encode:

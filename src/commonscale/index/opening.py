@@ -54,6 +54,12 @@ def open_filled_index(directory: Path, *, mmap: bool = False) -> FaissIndex:
     return index
 
 
+def indexed_folder(index: FaissIndex) -> Path | None:
+    """Give the folder that was indexed, None if the index does not record it."""
+    recorded = index.notes.get(FOLDER)
+    return Path(recorded) if isinstance(recorded, str) and recorded else None
+
+
 def check_folder(index: FaissIndex, root: Path) -> None:
     """Refuse to fill an index from another folder than the one that it is of.
 

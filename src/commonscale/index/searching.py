@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from commonscale.core.search import JointSearch
 from commonscale.index.faiss_index import FaissIndex
-from commonscale.index.opening import FOLDER, encoder_for, open_filled_index
+from commonscale.index.opening import encoder_for, indexed_folder, open_filled_index
 from commonscale.index.scale import load_calibration
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ class OpenedIndex:
     @property
     def folder(self) -> Path | None:
         """The folder that was indexed, None if the index does not record it: pictures are read from nowhere else."""
-        recorded = self.index.notes.get(FOLDER)
-        return Path(recorded) if isinstance(recorded, str) and recorded else None
+        return indexed_folder(self.index)
 
 
 def open_search(
