@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from commonscale.answering.naming import EXAMPLES
 from commonscale.answering.retrieval import Encode
 from commonscale.answering.types import Answerer
 from commonscale.core.errors import InvalidInputError
+from commonscale.core.fair_lock import FairLock
 from commonscale.index import FaissIndex
 from commonscale.index.opening import indexed_folder
 from commonscale.index.searching import OpenedIndex
@@ -98,7 +98,7 @@ def readable_folders(index: FaissIndex, folders: Iterable[str | os.PathLike[str]
 
 def one_at_a_time(encode: Encode) -> Encode:
     """Embed for one thread at a time, first come, first served: tokenizers of transformers do not bear two at once."""
-    turn = threading.Lock()
+    turn = FairLock()
 
     def locked(questions: Sequence[str]) -> NDArray[Any]:
         with turn:

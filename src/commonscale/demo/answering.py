@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from threading import Lock
 
 from commonscale.answering.types import Request
+from commonscale.core.fair_lock import FairLock
 from commonscale.demo.reading import Reader, Reading, load_reader
 from commonscale.prompting.items import SentItem
 
@@ -38,7 +38,7 @@ class DrawnWorldAnswerer:
         self._reader = reader
         self._read_first = read
         # Many ask at once on the page: the model is loaded once, and its tokenizer bears one thread at a time.
-        self._lock = Lock()
+        self._turn = FairLock()
 
     @property
     def name(self) -> str:
@@ -57,7 +57,9 @@ class DrawnWorldAnswerer:
         if not request.prompt.sent:
             yield NO_DOCUMENTS
             return
-        found = best([self._read(sent, request.question) for sent in request.prompt.sent[: self._read_first]])
+        # One turn for all that a question needs: with one for each document, everybody would wait for everybody.
+        with self._turn:
+            found = best([self._read(sent, request.question) for sent in request.prompt.sent[: self._read_first]])
         if found is None:
             yield NO_ANSWER
             return
@@ -67,10 +69,6 @@ class DrawnWorldAnswerer:
 
     def _read(self, sent: SentItem, question: str) -> Reading | None:
         """Read what there is of an item, its picture and its text, and keep the better of both."""
-        with self._lock:
-            return self._read_alone(sent, question)
-
-    def _read_alone(self, sent: SentItem, question: str) -> Reading | None:
         self._reader = reader = self._reader or load_reader()
         readings = [reader.read(sent.text, [question])[0]] if sent.text.strip() else []
         if sent.picture is not None and sent.picture.content is not None:

@@ -4,6 +4,7 @@ import io
 import random
 import re
 from collections import defaultdict
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -206,3 +207,32 @@ def test_a_picture_that_is_only_an_address_is_not_looked_at() -> None:
     item = PromptItem("far", IMAGE)
     prompt = Prompt((SentItem(1, item, PreparedPicture(url="https://example.org/fish.png"), 1, ""),))
     assert list(DrawnWorldAnswerer().stream(Request(QUESTION, prompt))) == [NO_ANSWER]
+
+
+def test_questions_are_answered_whole_and_in_the_order_in_which_they_were_asked() -> None:
+    begun, go, pause = Event(), Event(), Event()
+    read: list[str] = []
+
+    class Slow:
+        """A reader that waits until everybody has asked."""
+
+        def read(self, item: object, questions: list[str]) -> list[Reading]:
+            begun.set()
+            go.wait(30)
+            read.extend(questions)
+            return [Reading("red", 0.9)]
+
+    answerer = DrawnWorldAnswerer(Slow())  # type: ignore[arg-type]
+    prompt = PromptBuilder().build([written(SCENE, "a"), written(OTHER, "b")])
+    threads = []
+    for number in range(4):
+        request = Request(f"question {number}", prompt)
+        threads.append(Thread(target=lambda request=request: list(answerer.stream(request)), daemon=True))
+        threads[-1].start()
+        begun.wait(30)
+        while answerer._turn.waiting < number:
+            pause.wait(0.001)
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert read == [f"question {number}" for number in range(4) for _ in range(2)]
