@@ -14,6 +14,7 @@ from commonscale.core.errors import InvalidInputError
 from commonscale.core.ranking import Quotas
 from commonscale.core.search import JointSearch
 from commonscale.core.types import Hit, Question, Ranking
+from commonscale.core.wording import check_wording
 from commonscale.prompting.budget import Budget
 from commonscale.prompting.builder import PromptBuilder
 from commonscale.prompting.items import Prompt, PromptItem
@@ -117,7 +118,8 @@ def check_question(question: str) -> None:
     """Refuse a question without words.
 
     Raises:
-        InvalidInputError: if it is empty, or no text.
+        InvalidInputError: if it is empty, or no text, or no valid Unicode.
     """
     if not isinstance(question, str) or not question.strip():
         raise InvalidInputError(f"the question must be text that is not empty, got {question!r}; say what to look for")
+    check_wording(question)

@@ -16,8 +16,10 @@ from langchain_core.runnables import (
 from langchain_core.runnables.base import RunnableLike, coerce_to_runnable
 
 from commonscale.core.errors import InvalidInputError
+from commonscale.core.wording import check_wording
 from commonscale.langchain.answer_parser import AnswerParser
 from commonscale.langchain.answers import MultimodalAnswer, acollected, collected
+from commonscale.langchain.image_questions import words_of
 from commonscale.langchain.pictures import ImageKeys
 from commonscale.langchain.prompt_items import prompt_items
 from commonscale.langchain.request_messages import answer_prompt, prompt_variables
@@ -130,12 +132,13 @@ def read_question(given: QuestionInput) -> dict[str, Any]:
     """Read a chain's input.
 
     Raises:
-        InvalidInputError: if it holds no question.
+        InvalidInputError: if it holds no question, or one whose words are no valid Unicode.
     """
     state = dict(given) if isinstance(given, Mapping) else {"question": given}
     question = state.get("question")
     if not isinstance(question, str) or not question.strip():
         raise InvalidInputError(f"a question is needed, or a dict with one under 'question', got {given!r:.200}")
+    check_wording(words_of(question))
     return state
 
 

@@ -13,6 +13,7 @@ from commonscale.core.dense import unit_rows
 from commonscale.core.encoder_methods import lacking
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Modality, Question, Vector
+from commonscale.core.wording import check_wording
 from commonscale.encoders.model_identity import model_name
 from commonscale.langchain.embeddings import CommonscaleEmbeddings
 from commonscale.langchain.image_questions import ImageQuestion, embed_pictures, words_of
@@ -154,6 +155,7 @@ def _check(texts: Sequence[str]) -> None:
     for text in texts:
         if not text.strip():
             raise InvalidInputError(f"the question {text!r} has no text; ask something")
+        check_wording(words_of(text))
 
 
 def _unit(embeddings: Embeddings, given: Any) -> Sequence[Vector]:

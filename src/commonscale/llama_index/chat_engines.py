@@ -12,6 +12,7 @@ from llama_index.core.llms import LLM
 from llama_index.core.llms.llm import astream_chat_response_to_tokens, stream_chat_response_to_tokens
 from llama_index.core.schema import ImageNode, MetadataMode, NodeWithScore, QueryBundle
 
+from commonscale.core.wording import check_wording
 from commonscale.llama_index.answer_template import user_blocks
 from commonscale.llama_index.context_window import warn_if_too_long
 from commonscale.llama_index.prompt_nodes import prompt_from_nodes
@@ -61,10 +62,11 @@ class InterleavedCondensePlusContextChatEngine(MultiModalCondensePlusContextChat
 
     def _condense_question(self, chat_history: list[ChatMessage], latest_message: str) -> str:
         # A model that says nothing must not make an empty search.
-        return super()._condense_question(chat_history, latest_message).strip() or latest_message
+        return super()._condense_question(chat_history, check_wording(latest_message)).strip() or latest_message
 
     async def _acondense_question(self, chat_history: list[ChatMessage], latest_message: str) -> str:
-        return (await super()._acondense_question(chat_history, latest_message)).strip() or latest_message
+        condensed = await super()._acondense_question(chat_history, check_wording(latest_message))
+        return condensed.strip() or latest_message
 
     def synthesize(
         self,

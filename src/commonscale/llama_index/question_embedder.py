@@ -16,6 +16,7 @@ from commonscale.core.concurrency import amap_bounded
 from commonscale.core.dense import unit_rows
 from commonscale.core.errors import InvalidInputError
 from commonscale.core.types import Modality, Question
+from commonscale.core.wording import check_wording
 from commonscale.llama_index.image_questions import aembed_pictures, check_reads, embed_pictures, with_text
 
 _AT_ONCE = 16
@@ -152,6 +153,8 @@ def _read(given: QueryBundle) -> _Asked:
     strings = [text for text in bundle.embedding_strs if text.strip()]
     if not strings and bundle.embedding is None:
         raise InvalidInputError(f"the question {bundle.query_str!r} has no text and no embedding; ask something")
+    for text in strings:
+        check_wording(text)
     return _Asked(bundle, strings or [bundle.query_str], None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+from commonscale.core.wording import check_wording
 from commonscale.prompting.items import PreparedPicture, Prompt, TextPart
 
 PartT = TypeVar("PartT")
@@ -39,8 +40,12 @@ NO_DOCUMENTS = "No documents were found for this question."
 
 
 def question_text(question: str) -> str:
-    """Say what is asked, as it stands below the documents."""
-    return f"Question: {question}"
+    """Say what is asked, as it stands below the documents.
+
+    Raises:
+        InvalidInputError: if the question is no valid Unicode.
+    """
+    return f"Question: {check_wording(question)}"
 
 
 def condense_text(turns: Iterable[tuple[str, str]], question: str) -> str:
@@ -49,7 +54,11 @@ def condense_text(turns: Iterable[tuple[str, str]], question: str) -> str:
     Args:
         turns: earlier questions with their answers, oldest first.
         question: the last one, to be rewritten.
+
+    Raises:
+        InvalidInputError: if the last one is no valid Unicode.
     """
+    check_wording(question)
     lines = [f"User: {asked}\nAssistant: {answer}" for asked, answer in turns]
     return "\n".join(["Conversation:", *lines, "", f"Last question: {question}"])
 
@@ -63,6 +72,9 @@ def user_parts(prompt: Prompt, question: str) -> list[str | PreparedPicture]:
 
     Returns:
         Texts and pictures in the order in which the model is to read them.
+
+    Raises:
+        InvalidInputError: if the question is no valid Unicode.
     """
     return with_question([part.text if isinstance(part, TextPart) else part.picture for part in prompt.parts], question)
 

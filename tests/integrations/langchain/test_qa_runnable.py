@@ -121,6 +121,15 @@ def test_a_picture_and_a_passage_may_share_an_id(tmp_path: Path):
     assert [left.item.payload for left in answer["left_out"]] == [found[2]]
 
 
+@pytest.mark.parametrize("create", [create_multimodal_qa_chain, create_multimodal_chat_chain])
+def test_a_question_that_no_request_can_hold_is_refused_before_anything_is_done(create: Any):
+    recorder = Recorder()
+    asked = {"question": "which \ud800?", "chat_history": [("human", "a"), ("ai", "b")]}
+    with pytest.raises(InvalidInputError, match=r"'which \\ud800\?' is no valid Unicode"):
+        create(Shelf(), model("red")).invoke(asked, {"callbacks": [recorder]})
+    assert recorder.of("retriever") == recorder.of("model") == []
+
+
 class Color(BaseModel):
     """What a structured answer holds."""
 

@@ -266,6 +266,38 @@ async def test_a_model_that_condenses_to_nothing_leaves_the_message(
     assert str(parts_of(chat_server.requests[-1])[-1]).startswith("No documents were found")
 
 
+class Nothing(BaseRetriever):
+    """Finds nothing, and embeds no questions."""
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        del query_bundle
+        return []
+
+
+@pytest.mark.parametrize("condense", [True, False])
+@pytest.mark.parametrize("embedded", [True, False])
+async def test_a_message_that_no_request_can_hold_is_refused_and_the_conversation_goes_on(
+    retriever: StandardizedMultiModalRetriever,
+    pictures: Pictures,
+    chat_server: ChatServer,
+    condense: bool,
+    embedded: bool,
+) -> None:
+    memory = ChatMemoryBuffer.from_defaults(token_limit=10_000)
+    found = retriever if embedded else Nothing()
+    llm = chat_model(chat_server.url)
+    engine = create_multimodal_chat_engine(found, llm, condense=condense, memory=memory, pictures=pictures)
+    chat_server.answer = QUESTION
+    for _ in range(2):
+        with pytest.raises(InvalidInputError, match=r"'which \\ud800\?' is no valid Unicode"):
+            engine.chat("which \ud800?")
+        with pytest.raises(InvalidInputError, match=r"'which \\ud800\?' is no valid Unicode"):
+            await engine.achat("which \ud800?")
+        asked = len(chat_server.requests)
+        assert str(engine.chat(QUESTION)) == QUESTION
+        assert len(chat_server.requests) > asked
+
+
 def test_a_history_beside_a_memory_is_refused(
     retriever: StandardizedMultiModalRetriever, chat_server: ChatServer
 ) -> None:

@@ -71,6 +71,16 @@ class Given(BaseRetriever):
         return [NodeWithScore(node=node, score=1.0) for node in self._nodes]
 
 
+def test_a_question_that_no_request_can_hold_is_refused(
+    retriever: StandardizedMultiModalRetriever, chat_server: ChatServer
+) -> None:
+    for found in (retriever, Given(TextNode(text="a passage"))):
+        engine = create_multimodal_query_engine(found, chat_model(chat_server.url))
+        with pytest.raises(InvalidInputError, match=r"'which \\ud800\?' is no valid Unicode"):
+            engine.query("which \ud800?")
+    assert chat_server.requests == []
+
+
 async def ask(engine: Any, way: str, question: str = QUESTION) -> tuple[Any, str]:
     """The response and its words, read as a user of each way reads them."""
     if way.endswith("aquery"):

@@ -106,6 +106,14 @@ def test_an_empty_question_is_refused_before_anything_is_done(question: object) 
     assert not answerer.requests
 
 
+def test_a_question_that_no_request_can_hold_is_refused_before_anything_is_done() -> None:
+    answerer = FakeCondenser()
+    for run in (answering(answerer).ask, answering(answerer).search, answering(answerer).rankings):
+        with pytest.raises(InvalidInputError, match=r"'what is red \\ud800' is no valid Unicode .* 12\)"):
+            run("what is red \ud800")
+    assert not answerer.requests
+
+
 def test_what_was_found_already_is_not_searched_again() -> None:
     encoder = FakeEncoder()
     asked = QuestionAnswering(search(), encoder, FakeAnswerer())

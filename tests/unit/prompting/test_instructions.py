@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
+from commonscale.core.errors import InvalidInputError
 from commonscale.prompting import (
     ANSWER_INSTRUCTIONS,
     CHAT_INSTRUCTIONS,
@@ -21,6 +25,13 @@ from fake_pictures import FakePictures
 def test_frameworks_can_put_the_instructions_into_templates(text: str) -> None:
     assert text.format() == text
     assert text == text.strip()
+
+
+@pytest.mark.parametrize("write", [partial(user_parts, Prompt(())), partial(condense_text, [("a", "b")])])
+def test_a_question_that_no_request_can_hold_is_refused(write: Callable[[str], object]) -> None:
+    with pytest.raises(InvalidInputError, match=r"'caf\\udce9' is no valid Unicode .*errors='replace'"):
+        write(b"caf\xe9".decode("utf-8", "surrogateescape"))
+    assert write("café 🚌")
 
 
 def test_the_instructions_name_what_stands_around_the_documents() -> None:
