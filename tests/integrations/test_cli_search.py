@@ -23,10 +23,11 @@ from cli_world import Command, Outcome, write_folder
 from commonscale import Calibration, JointSearch, Question, load_encoder
 from commonscale.cli.questions import read_questions
 from commonscale.cli.scale_table import chosen
+from commonscale.cli.search_command import print_ranking
 from commonscale.core.errors import CommonscaleWarning, FewQuestionsWarning, FileFormatError, InvalidInputError
 from commonscale.core.methods import UNLABELED
 from commonscale.core.questions import QuestionBank
-from commonscale.core.types import Candidates
+from commonscale.core.types import Candidates, Hit, Ranking
 from commonscale.embedding.scan import sha256_of
 from commonscale.index import Document, FaissIndex
 from tiny_models import save_tiny_clip
@@ -198,6 +199,32 @@ def test_the_table_shows_rank_score_cosine_and_snippet(calibrated: Outcome, run:
         assert f"{hit['cosine']:.4f}" in row
         assert hit["modality"] in row
         assert " ".join(hit["text"].split()[:3]) in outcome.out
+
+
+def test_the_table_shows_where_pictures_lie(
+    calibrated: Outcome, run: Command, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    path = next(hit["path"] for hit in run.hits(out, "a red dog", "-k", 9) if hit["id"] == "red.png")
+    shown = run("search", out, "a red dog", "-k", 9).out
+    assert path in shown
+    assert shown.count(str(out.with_name("folder"))) == shown.count(" image ")  # passages show their words
+    monkeypatch.chdir(out.parent)
+    assert f" {Path('folder', 'red.png')} " in run("search", out, "a red dog", "-k", 9).out
+    monkeypatch.chdir("folder")
+    assert run("search", out, "a red dog", "-k", 9).out.count("red.png") == 1  # where the id says it already
+
+
+def test_a_picture_without_a_file_is_shown_by_its_id(capsys: pytest.CaptureFixture[str]) -> None:
+    documents = [Document("far", "image", path="https://example.org/a.png"), Document("no file", "image", "a caption")]
+    print_ranking("which?", Ranking(tuple(Hit(d.id, d.modality, 0.5, 1.0, d) for d in documents)), raw=False)
+    rows = [line.strip("│┃ ").split("│")[-1].strip() for line in capsys.readouterr().out.splitlines()]
+    assert [row for row in rows if row in ("far", "https://example.org/a.png", "no file", "a caption")] == [
+        "far",
+        "https://example.org/a.png",
+        "no file",
+        "a caption",
+    ]
 
 
 def test_quotas_balance_the_ranking(calibrated: Outcome, run: Command, out: Path) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from commonscale.cli.console import output, printable
 from commonscale.core.search import JointSearch
-from commonscale.core.types import Hit, Modality, Question, Ranking
+from commonscale.core.types import TEXT, Hit, Modality, Question, Ranking
 from commonscale.index import Document
 from commonscale.index.opening import encoder_for, open_filled_index
 from commonscale.index.scale import check_calibrated, load_calibration
@@ -109,11 +109,22 @@ def print_ranking(question: str, ranking: Ranking, raw: bool) -> None:
     for rank, hit in enumerate(ranking, start=1):
         words = printable(" ".join(_document(hit).text.split()))
         shown = Text(printable(hit.id), "bold")
+        file = _file(hit)
+        if file not in ("", hit.id):
+            shown.append(f"\n{printable(file)}", "not bold")
         if words:
             shown.append(f"\n{words[:_SNIPPET]}{'...' if len(words) > _SNIPPET else ''}", "not bold")
         score = "-" if raw else f"{hit.score:+.3f}"
         table.add_row(str(rank), score, f"{hit.cosine:.4f}", hit.modality, shown)
     output().print(table)
+
+
+def _file(hit: Hit) -> str:
+    """Say where a picture lies, from here if it is below; nothing for a passage, whose words say what it is."""
+    path = _document(hit).path
+    if path is None or hit.modality == TEXT:
+        return ""
+    return str(Path(path).relative_to(Path.cwd())) if Path(path).is_relative_to(Path.cwd()) else path
 
 
 def _document(hit: Hit) -> Document:
