@@ -13,10 +13,14 @@ from loopback import serve_json
 
 @dataclass
 class ChatServer:
-    """The running server: where it is, what it answers and what it was asked; tool ``calls`` are answered first."""
+    """The running server: where it is, what it answers and what it was asked; tool ``calls`` are answered first.
+
+    Streams end with a reason for it, unless ``ends`` is false: then the server just closes them.
+    """
 
     url: str = ""
     answer: str = "a red bus"
+    ends: bool = True
     calls: list[dict[str, Any]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
 
@@ -41,7 +45,7 @@ def serve_chat() -> Iterator[ChatServer]:
             call = {"type": "function", **state.calls.pop(0)}
             return "application/json", json.dumps(_completion(request["model"], None, [call])).encode()
         if request.get("stream"):
-            return "text/event-stream", _events(request["model"], state.answer)
+            return "text/event-stream", _events(request["model"], state.answer, state.ends)
         return "application/json", json.dumps(_completion(request["model"], state.answer)).encode()
 
     with serve_json(reply) as address:
@@ -61,11 +65,12 @@ def _completion(model: str, answer: str | None, calls: list[dict[str, Any]] | No
     }
 
 
-def _events(model: str, answer: str) -> bytes:
+def _events(model: str, answer: str, ends: bool) -> bytes:
     chunks = [{"role": "assistant", "content": word} for word in answer.split(" ")]
     for chunk in chunks[1:]:
         chunk["content"] = " " + chunk["content"]
     base = {"id": "chat-1", "object": "chat.completion.chunk", "created": 0, "model": model}
     events = [{**base, "choices": [{"index": 0, "delta": c, "finish_reason": None}]} for c in chunks]
-    events.append({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-    return "".join(f"data: {json.dumps(e)}\n\n" for e in events).encode() + b"data: [DONE]\n\n"
+    if ends:
+        events.append({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    return "".join(f"data: {json.dumps(e)}\n\n" for e in events).encode() + (b"data: [DONE]\n\n" if ends else b"")

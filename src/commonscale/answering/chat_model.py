@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 
+_REASONS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
+"""Where the integrations of LangChain keep a provider's word for why an answer ends (Ollama's is the last)."""
+
+
 class ChatModelAnswerer(LanguageModelAnswerer):
     """Answers with a chat model of LangChain, with pictures as standard content blocks.
 
@@ -87,12 +91,22 @@ class ChatModelAnswerer(LanguageModelAnswerer):
         return cls(model, name=name, instructions=instructions, limits=limits, key=KEYS.get(provider), address=address)
 
     def _send(self, system: str, history: Sequence[Turn], parts: Parts) -> Iterator[str]:
+        ended = False
         for chunk in self.model.stream(_messages(system, history, parts)):
+            ended = ended or _says_why_it_ends(chunk)
             yield str(chunk.text)
+        self._check_end(ended)
 
     async def _asend(self, system: str, history: Sequence[Turn], parts: Parts) -> AsyncIterator[str]:
+        ended = False
         async for chunk in self.model.astream(_messages(system, history, parts)):
+            ended = ended or _says_why_it_ends(chunk)
             yield str(chunk.text)
+        self._check_end(ended)
+
+
+def _says_why_it_ends(chunk: Any) -> bool:
+    return any(chunk.response_metadata.get(name) for name in _REASONS)
 
 
 def _messages(system: str, history: Sequence[Turn], parts: Parts) -> list[Any]:

@@ -9,6 +9,7 @@ from functools import partial
 from commonscale.answering.failures import Failures
 from commonscale.answering.limits import Limits, alimited, limited
 from commonscale.answering.types import Request, Turn
+from commonscale.core.errors import AnswererError
 from commonscale.prompting.citations import strip_citations
 from commonscale.prompting.instructions import ANSWER_INSTRUCTIONS, CONDENSE_INSTRUCTIONS, condense_text, user_parts
 from commonscale.prompting.items import PreparedPicture
@@ -36,6 +37,7 @@ class LanguageModelAnswerer(ABC):
         self._failures = failures
         self._instructions = instructions
         self._limits = limits or Limits()
+        self._gives_reasons = False
 
     @property
     def name(self) -> str:
@@ -68,6 +70,26 @@ class LanguageModelAnswerer(ABC):
 
     def _limited(self, system: str, history: Sequence[Turn], parts: Parts) -> Iterator[str]:
         return limited(partial(self._send, system, history, parts), self._limits, self.name, self._failures)
+
+    def _check_end(self, reason_given: bool) -> None:
+        """Tell an answer that broke off from one that has ended, where that can be told.
+
+        A connection that is closed in good order looks like the end of an answer. Most providers say why an answer
+        ends, some servers and all fake models never do: that nothing is said means something only of a model that has
+        given a reason before.
+
+        Args:
+            reason_given: whether the provider has said why this answer ends.
+
+        Raises:
+            AnswererError: if it has not, and did before.
+        """
+        if self._gives_reasons and not reason_given:
+            raise AnswererError(
+                f"the answer of {self.name} broke off before it was whole (its end was not told, as it was of earlier "
+                f"ones); ask again"
+            )
+        self._gives_reasons = self._gives_reasons or reason_given
 
     @abstractmethod
     def _send(self, system: str, history: Sequence[Turn], parts: Parts) -> Iterator[str]:

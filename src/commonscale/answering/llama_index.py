@@ -48,12 +48,23 @@ class LlamaIndexAnswerer(LanguageModelAnswerer):
         self.llm = llm
 
     def _send(self, system: str, history: Sequence[Turn], parts: Parts) -> Iterator[str]:
+        ended = False
         for response in self.llm.stream_chat(_messages(system, history, parts)):
+            ended = ended or _says_why_it_ends(response.raw)
             yield response.delta or ""
+        self._check_end(ended)
 
     async def _asend(self, system: str, history: Sequence[Turn], parts: Parts) -> AsyncIterator[str]:
+        ended = False
         async for response in await self.llm.astream_chat(_messages(system, history, parts)):
+            ended = ended or _says_why_it_ends(response.raw)
             yield response.delta or ""
+        self._check_end(ended)
+
+
+def _says_why_it_ends(raw: Any) -> bool:
+    # The chunks of OpenAI's client; others keep what their provider says in forms of their own.
+    return any(getattr(choice, "finish_reason", None) for choice in getattr(raw, "choices", None) or ())
 
 
 def _messages(system: str, history: Sequence[Turn], parts: Parts) -> list[Any]:

@@ -165,6 +165,33 @@ async def test_a_stream_that_breaks_off(bad_server: BadChatServer, prompt: Promp
     assert got == ["a red", "a red"]
 
 
+async def test_a_stream_whose_end_is_not_told_is_whole_unless_earlier_ends_were(
+    chat_server: ChatServer, prompt: Prompt
+) -> None:
+    asked, request = answerer(chat_server.url), Request("what?", prompt)
+    chat_server.ends = False
+    for _ in range(2):
+        assert "".join(asked.stream(request)) == "a red bus"
+        assert "".join([piece async for piece in asked.astream(request)]) == "a red bus"
+    chat_server.ends = True
+    assert "".join(asked.stream(request)) == "a red bus"
+    chat_server.ends, got = False, []
+    with pytest.raises(AnswererError, match=r"^the answer of openai:gpt-4\.1-mini broke off before it was whole"):
+        got.extend(asked.stream(request))
+    with pytest.raises(AnswererError, match=r"broke off before it was whole .*; ask again$"):
+        [got.append(piece) async for piece in asked.astream(request)]
+    assert got == ["a", " red", " bus"] * 2
+
+
+def test_who_stops_listening_takes_nothing_for_broken(chat_server: ChatServer, prompt: Prompt) -> None:
+    asked, request = answerer(chat_server.url), Request("what?", prompt)
+    for _ in range(2):
+        pieces = asked.stream(request)
+        assert next(pieces) == "a"
+        pieces.close()
+        assert "".join(asked.stream(request)) == "a red bus"
+
+
 @pytest.mark.parametrize("words", ["", "a red"])
 async def test_a_server_that_hangs(bad_server: BadChatServer, prompt: Prompt, words: str) -> None:
     bad_server.hangs, bad_server.words = True, words

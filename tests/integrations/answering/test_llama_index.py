@@ -103,6 +103,22 @@ async def test_refusals_are_sentences_without_the_key(bad_server: BadChatServer,
         [piece async for piece in asked.astream(Request("what?", prompt))]
 
 
+async def test_a_stream_whose_end_is_not_told_is_whole_unless_earlier_ends_were(
+    chat_server: ChatServer, prompt: Prompt, client: Any
+) -> None:
+    asked, request = answerer(chat_server.url, client, name="mine"), Request("what?", prompt)
+    chat_server.ends = False
+    assert "".join(asked.stream(request)) == "a red bus"
+    chat_server.ends = True
+    assert "".join([piece async for piece in asked.astream(request)]) == "a red bus"
+    chat_server.ends = False
+    for _ in range(2):
+        with pytest.raises(AnswererError, match=r"^the answer of mine broke off before it was whole"):
+            list(asked.stream(request))
+        with pytest.raises(AnswererError, match=r"^the answer of mine broke off before it was whole"):
+            [piece async for piece in asked.astream(request)]
+
+
 def test_any_llm_of_llama_index_answers(prompt: Prompt) -> None:
     asked = LlamaIndexAnswerer(MockLLM())
     assert asked.name == "MockLLM unknown"

@@ -14,6 +14,7 @@ from PIL import Image
 from anthropic_server import serve_anthropic
 from bad_chat_server import BadChatServer
 from commonscale.answering import ChatModelAnswerer, Request, Turn
+from commonscale.answering.chat_model import _says_why_it_ends
 from commonscale.core.errors import AnswererError
 from commonscale.prompting import Pictures, Prompt, PromptBuilder, PromptItem
 from google_server import serve_google
@@ -37,6 +38,16 @@ def request_made(tmp_path: Path) -> Request:
 
 def answerer(name: str, url: str) -> ChatModelAnswerer:
     return ChatModelAnswerer.from_name(name, base_url=url, api_key=KEY, max_retries=0)
+
+
+def test_that_an_answer_has_ended_is_read_from_what_each_provider_says(request_made: Request) -> None:
+    pytest.importorskip("langchain_anthropic")
+    pytest.importorskip("langchain_google_genai")
+    for name, serve in zip(NAMES, (serve_anthropic, serve_google), strict=True):
+        with serve() as server:
+            asked = answerer(name, server.url)
+            chunks = list(asked.model.stream("what color?"))
+        assert [_says_why_it_ends(chunk) for chunk in chunks].count(True) == 1
 
 
 def test_anthropic(request_made: Request) -> None:
