@@ -54,11 +54,12 @@ class FakeAnswerer:
 
     def stream(self, request: Request) -> Iterator[str]:
         self.requests.append(request)
+        gate, error = self.gate, self.error
         for number, word in enumerate(self.words(request.question).split(" ")):
-            if number == 1 and self.gate is not None and not self.gate.wait(30):
+            if number == 1 and gate is not None and not gate.wait(300):
                 raise AnswererError("the test never opened the gate")
-            if number == 1 and self.error is not None:
-                raise self.error
+            if number == 1 and error is not None:
+                raise error
             yield word + " "
 
     def reset(self) -> None:
@@ -111,15 +112,19 @@ def served(
     password: str | None = None,
     saving: bool = False,
     handlers: type[Handlers] = Handlers,
+    parallel: int = 16,
     **patience: float,
 ) -> Iterator[str]:
     """Serve the page on a free loopback port; gives its address."""
-    app = build_app(handlers(library, Patience(**patience), saving), password=password)
+    app = build_app(handlers(library, Patience(**patience), saving), password=password, parallel=parallel)
     listener = socket.create_server(("127.0.0.1", 0))
     server = build_server(app, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
+        while not server.started:
+            thread.join(0.05)
+            assert thread.is_alive(), "the server did not start"
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True

@@ -19,6 +19,7 @@ from commonscale.app.patience import Patience, patiently
 from commonscale.app.recalibrating import Progress, recalibrate
 from commonscale.app.scores import BestScores, best_scores
 from commonscale.app.session import Exchange, Ranked, Session
+from commonscale.core.calibration import Calibration
 from commonscale.core.errors import CommonscaleError
 from commonscale.core.types import IMAGE
 
@@ -47,7 +48,7 @@ class Handlers:
     served: Library
     patience: Patience = field(default_factory=Patience)
     saving: bool = False
-    _scores: BestScores | None = None
+    _scores: tuple[Calibration | None, BestScores | None] = (None, None)
     _lock: Lock = field(default_factory=Lock)
 
     def ask(self, question: str, session: Session, k: float, raw: bool, *bounds: float) -> Iterator[Changes]:
@@ -66,6 +67,7 @@ class Handlers:
         }
         try:
             one.choice = choice_of(k, raw, bounds, self.served.index.modalities)
+            one.calibration = self._scale_of(session)
             yield from self._answer(one, session, one.choice)
         except Exception as error:  # noqa: BLE001 (the page must go on, whatever an encoder or a model does)
             one.end(error=self._sentence(error))
@@ -76,13 +78,19 @@ class Handlers:
             yield {"live": self._live(one), "hits": render.hits(one)}
 
     def settled(self, session: Session, k: float, raw: bool, *bounds: float) -> Changes:
-        """Take the next question, and rank the last one anew if controls were moved while it was being answered."""
+        """Take the next question, and rank the last one anew if controls or scale changed while others were busy."""
         one = session.current
-        try:
-            moved = one is not None and one.choice != choice_of(k, raw, bounds, self.served.index.modalities)
-        except CommonscaleError:
-            moved = True  # ranking says why not
-        return {**(self.rank(session, k, raw, *bounds) if moved else {}), "running": False}
+        changes: Changes = {"session": session}  # to be kept for so long again
+        if one is not None and one.over:
+            try:
+                moved = one.choice != choice_of(k, raw, bounds, self.served.index.modalities)
+            except CommonscaleError:
+                moved = True  # ranking says why not
+            if moved or one.calibration is not self._scale_of(session):
+                changes |= self.rank(session, k, raw, *bounds)
+            changes["hits"] = render.hits(one)
+        now = session.current
+        return {**changes, "running": now is not None and not now.over}
 
     def _answer(self, one: Exchange, session: Session, choice: Choice) -> Iterator[Changes]:
         answering = self.served.answering(session.calibration)
@@ -119,7 +127,7 @@ class Handlers:
             one.rankings = self.served.answering(session.calibration).rankings(
                 one.searched or one.question, k=choice.k, quotas=choice.quotas
             )
-            one.choice = choice
+            one.choice, one.calibration = choice, self._scale_of(session)
         except Exception as error:  # noqa: BLE001
             return {"notice": render.notices([self._sentence(error)])}
         return {"hits": render.hits(one), "notice": ""}
@@ -136,45 +144,39 @@ class Handlers:
         """Show the calibration."""
         return {"scale": panel(self.served, session, self._shared_scores())}
 
-    def recalibrate(self, session: Session, text: str, k: float, raw: bool, *bounds: float) -> Iterator[Changes]:
-        """Learn a scale for this user from a pasted list of questions."""
-        yield from self._recalibrated(session, text, (k, raw, *bounds), save=False)
+    def recalibrate(self, session: Session, text: str) -> Iterator[Changes]:
+        """Learn a scale for this user from a pasted list of questions; ``settled`` ranks by it."""
+        yield from self._recalibrated(session, text, save=False)
 
-    def recalibrate_all(self, session: Session, text: str, k: float, raw: bool, *bounds: float) -> Iterator[Changes]:
-        """Learn a scale for everybody, and write it beside the index."""
+    def recalibrate_all(self, session: Session, text: str) -> Iterator[Changes]:
+        """Learn a scale for everybody, and write it beside the index; ``settled`` ranks by it."""
         if not self.saving:
             yield {"progress": render.notices(["This server does not let users change the scale of others."])}
             return
-        yield from self._recalibrated(session, text, (k, raw, *bounds), save=True)
+        yield from self._recalibrated(session, text, save=True)
 
-    def _recalibrated(self, session: Session, text: str, controls: tuple[Any, ...], *, save: bool) -> Iterator[Changes]:
+    def _recalibrated(self, session: Session, text: str, *, save: bool) -> Iterator[Changes]:
         try:
             for step in recalibrate(self.served, text, save=save):
                 if isinstance(step, Progress):
                     yield {"progress": progress(step)}
                     continue
-                if save:
-                    session.calibration = session.scores = None
-                    self._scores = step.scores
-                else:
-                    session.scores, session.calibration = step.scores, step.calibration
+                session.scores, session.calibration = (None, None) if save else (step.scores, step.calibration)
                 said = "The new scale is in use by everybody." if save else "The new scale is in use, for you alone."
                 yield {
                     "progress": render.notices([said, *([step.remark] if step.remark else [])]),
                     **self.scale(session),
-                    **self.rank(session, *controls),
                     "problems": self.problems(session),
                 }
         except Exception as error:  # noqa: BLE001
             yield {"progress": render.notices([f"Not calibrated: {self._sentence(error)}"])}
 
-    def reset(self, session: Session, k: float, raw: bool, *bounds: float) -> Changes:
-        """Go back to the scale of the index."""
+    def reset(self, session: Session) -> Changes:
+        """Go back to the scale of the index; ``settled`` ranks by it."""
         session.calibration = session.scores = None
         return {
             "progress": render.notices(["The scale of the index is in use again."]),
             **self.scale(session),
-            **self.rank(session, k, raw, *bounds),
             "problems": self.problems(session),
         }
 
@@ -200,13 +202,18 @@ class Handlers:
 
     def _shared_scores(self) -> BestScores | None:
         with self._lock:
-            if self._scores is None and self.served.joint.calibration is not None and self.served.questions:
+            made, questions = self.served.joint.calibration, self.served.questions
+            if made is not None and questions and self._scores[0] is not made:
+                scores = None
                 try:
-                    self._scores = best_scores(self.served.joint, self.served.questions)
+                    scores = best_scores(self.served.search(made), questions)
                 except CommonscaleError as error:
-                    self.served.questions = []
                     self.served.problems.append(f"The calibration questions cannot be shown: {error}")
-            return self._scores
+                self._scores = made, scores
+            return self._scores[1]
+
+    def _scale_of(self, session: Session) -> Calibration | None:
+        return self.served.joint.calibration if session.calibration is None else session.calibration
 
     def _sentence(self, error: Exception) -> str:
         if isinstance(error, CommonscaleError):

@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address, ip_network
 from urllib.parse import parse_qs
 
 from commonscale.app.render import render
@@ -25,7 +26,8 @@ TRIES = 5
 PAUSE = 60.0
 
 _MOST = 10_000  # tickets and addresses that are remembered
-_OPEN = ("/page/page.css",)
+# The number of this run of the server: by it a page that lost the connection learns that it should load itself anew.
+_OPEN = ("/page/page.css", "/gradio_api/app_id")
 _LONGEST = 4096  # bytes of a login form
 
 
@@ -57,11 +59,13 @@ class Login:
         if scope["method"] != "POST":
             await respond(send, 200, render("login", sentence=""), html=True)
             return
-        address = (scope.get("client") or ("",))[0]
+        given = _digest(await _password(receive))
+        # Nothing is awaited from here until the try is counted: else many at once would all be the first.
+        address = _network(scope)
         if len(self._recent(address)) >= TRIES:
             await respond(send, 429, render("login", sentence="Too many wrong passwords. Wait a minute."), html=True)
             return
-        if not hmac.compare_digest(_digest(await _password(receive)), self._digest):
+        if not hmac.compare_digest(given, self._digest):
             self._wrong[address] = [*self._recent(address), self._clock()]
             _trim(self._wrong)
             await respond(send, 403, render("login", sentence="That is not the password."), html=True)
@@ -84,6 +88,16 @@ class Login:
 
     def _recent(self, address: str) -> list[float]:
         return [when for when in self._wrong.get(address, []) if when > self._clock() - PAUSE]
+
+
+def _network(scope: Scope) -> str:
+    """Give where a request comes from: the address, or of IPv6 the network, in which one machine has many addresses."""
+    address: str = (scope.get("client") or ("",))[0]
+    try:
+        known = ip_address(address)
+    except ValueError:
+        return address
+    return address if known.version == 4 else str(ip_network((int(known) >> 64 << 64, 64)))
 
 
 def _digest(words: str) -> bytes:

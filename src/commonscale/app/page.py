@@ -137,19 +137,24 @@ class _Page:
         )
         # The browser drops questions until it is told that the one before is done, which may be long after the last
         # change of the page. So the button to ask comes back after that.
-        self._call(asked.then, handlers.settled, [self._session, *controls], concurrency_limit=None)
+        self._settle(asked, controls)
         # Not Gradio's own way to cancel, which may still show what was under way.
-        self._on([self._stop.click], handlers.stop, [self._session], concurrency_limit=None)
-        self._on([self._new.click], handlers.clear, [self._session], concurrency_limit=None)
+        self._on([self._stop.click], handlers.stop, [self._session], queue=False)
+        self._on([self._new.click], handlers.clear, [self._session], queue=False)
         moved = [self._k.release, self._raw.change, *(slider.release for slider in self._bounds)]
         self._on(moved, handlers.rank, [self._session, *controls], trigger_mode="always_last", concurrency_limit=4)
         self._on([self._scale_tab.select], handlers.scale, [self._session], concurrency_limit=4)
         learning = {"concurrency_limit": 1, "concurrency_id": "calibrate"}
-        pasted = [self._session, self._pasted, *controls]
-        self._on([self._recalibrate.click], handlers.recalibrate, pasted, **learning)
+        pasted = [self._session, self._pasted]
+        self._settle(self._on([self._recalibrate.click], handlers.recalibrate, pasted, **learning), controls)
         if handlers.saving:
-            self._on([self._everybody.click], handlers.recalibrate_all, pasted, **learning)
-        self._on([self._reset.click], handlers.reset, [self._session, *controls])
+            self._settle(self._on([self._everybody.click], handlers.recalibrate_all, pasted, **learning), controls)
+        self._settle(self._on([self._reset.click], handlers.reset, [self._session]), controls)
+
+    def _settle(self, event: Any, controls: list[Any]) -> None:
+        """Bring the page in order after an event, whether it went well or not; no full queue is in the way."""
+        for after in (event.then, event.failure):
+            self._call(after, self._handlers.settled, [self._session, *controls], queue=False, trigger_mode="multiple")
 
     def _on(self, triggers: list[Any], function: Callable[..., Any], inputs: list[Any], **settings: Any) -> Any:
         return self._call(functools.partial(self._gr.on, triggers), function, inputs, **settings)
@@ -168,7 +173,7 @@ class _Page:
 
     @property
     def _outputs(self) -> list[Any]:
-        return [*self._parts.values(), self._send, self._stop]
+        return [*self._parts.values(), self._send, self._stop, self._session]
 
     def _adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Turn changes by name into what Gradio takes."""
@@ -191,7 +196,9 @@ class _Page:
 
     def _updates(self, changes: Changes) -> dict[Any, Any]:
         gr = self._gr
-        updates = {self._parts[name]: value for name, value in changes.items() if name != "running"}
+        updates = {self._parts[name]: value for name, value in changes.items() if name in self._parts}
+        if "session" in changes:
+            updates[self._session] = changes["session"]
         if "live" in changes:
             updates[self._parts["welcome"]] = gr.update(visible=not changes["live"] and not changes.get("thread"))
         if "running" in changes:

@@ -46,14 +46,12 @@ class Recalibrated:
 
     Attributes:
         calibration: it.
-        scores: of the questions that it was learned from.
-        questions: these, embedded.
+        scores: of the questions that it was learned from; None if it is everybody's, whose page counts them.
         remark: what to know of it, empty for nothing.
     """
 
     calibration: Calibration
     scores: BestScores | None
-    questions: list[Question]
     remark: str
 
 
@@ -97,11 +95,12 @@ def recalibrate(library: Library, text: str, *, save: bool) -> Iterator[Progress
         questions += [Question(t, v) for t, v in zip(some, library.encode(some), strict=True)]
     yield Progress("Searching for the best documents of each question", 0.8)
     made = _saved(library, questions) if save else _fitted(library, questions)
+    if save:  # what is written is in use at once, whatever becomes of the page that asked for it
+        library.questions = questions
+        library.joint.calibration = made
     yield Progress("Counting scores", 0.95)
-    scores = best_scores(library.search(made), questions)
-    if save:
-        library.joint.calibration, library.questions = made, questions
-    yield Recalibrated(made, scores, questions, _remark(texts))
+    scores = None if save else best_scores(library.search(made), questions)
+    yield Recalibrated(made, scores, _remark(texts))
 
 
 def _fitted(library: Library, questions: list[Question]) -> Calibration:

@@ -32,7 +32,8 @@ def _environment() -> Any:
 def render(name: str, /, **content: Any) -> str:
     """Fill in a template; all content is escaped but what is marked as HTML already."""
     html: str = _environment().get_template(f"{name}.html.jinja").render(**content)
-    return html
+    # Names of files and models' pieces may hold halves of characters, which no answer of a server can.
+    return html.encode("utf-8", "replace").decode("utf-8")
 
 
 def thread(session: Session) -> str:

@@ -17,9 +17,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 # Gradio brings more: uploads, a proxy, files, recordings, an editor of its own code. None of it can be reached here.
 _READABLE = re.compile(
     r"/|/config|/theme\.css|/favicon\.ico|/robots\.txt|/login|/(?:assets|static|svelte|page|pictures)/[^\\]+|"
-    r"/gradio_api/(?:queue/data|startup-events|heartbeat/\w+)"
+    r"/gradio_api/(?:queue/data|startup-events|app_id|heartbeat/\w+)"
 )
-_WRITABLE = re.compile(r"/login|/gradio_api/(?:queue/join|cancel|reset)")
+# "run/predict" takes only the events that do not wait in line.
+_WRITABLE = re.compile(r"/login|/gradio_api/(?:queue/join|run/predict|cancel|reset)")
 
 MOST_BYTES = 16 * 1024 * 1024
 """Longest request; a pasted list of the most and longest questions fits."""

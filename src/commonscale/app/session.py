@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from commonscale.answering import Answer, Event, Finished, Found, Piece, Rankings, Turn
 from commonscale.app.choice import Choice
@@ -31,6 +31,7 @@ class Exchange:
         question: as it was asked.
         searched: what was searched for.
         choice: how many documents of which kinds were looked for, None if that could not be read.
+        calibration: the scale of the ranking, None for raw cosine.
         rankings: what was found.
         raw: whether it was answered from the ranking by raw cosine.
         prompt: what was sent.
@@ -45,6 +46,7 @@ class Exchange:
     question: str
     searched: str = ""
     choice: Choice | None = None
+    calibration: Calibration | None = None
     rankings: Rankings | None = None
     raw: bool = False
     prompt: Prompt | None = None
@@ -66,6 +68,13 @@ class Exchange:
             self.text += event.text
         elif isinstance(event, Finished):
             self.answer, self.over = event.answer, True
+
+    def put_away(self) -> None:
+        """Keep what a past exchange shows, but not the pictures that were sent, which may be large."""
+        if self.prompt is not None:
+            self.prompt = replace(self.prompt, sent=tuple(replace(one, picture=None) for one in self.prompt.sent))
+        if self.answer is not None and self.prompt is not None:
+            self.answer = replace(self.answer, prompt=self.prompt)
 
     def end(self, *, error: str = "", note: str = "") -> None:
         """Expect nothing more."""
@@ -92,6 +101,7 @@ class Session:
         """Begin a new exchange; the last one becomes a past one."""
         number = 0
         if self.current is not None:
+            self.current.put_away()
             self.past = [*self.past, self.current][-HISTORY:]
             number = self.current.number + 1
         self.current = Exchange(number, question, raw=raw)

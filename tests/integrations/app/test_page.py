@@ -170,7 +170,7 @@ def test_the_button_to_ask_comes_back_when_a_question_is_taken_again(
 
         def ask(self, question: str, session: Session, k: float, raw: bool, *bounds: float) -> Iterator[dict[str, Any]]:
             yield from super().ask(question, session, k, raw, *bounds)
-            assert end.wait(30)
+            assert end.wait(300)
 
     with served(library, handlers=SlowToEnd) as address:
         page = visit(address)
@@ -215,7 +215,7 @@ def test_what_is_moved_during_an_answer_counts_after_it(
         many = page.tab.locator("#documents-slider input[type=range]")
         many.fill("3")
         many.dispatch_event("pointerup")
-        assert ranked.wait(30)
+        assert ranked.wait(300)
         assert page.tab.locator(".scaled .card").count() == 10
         answerer.gate.set()
         page.finished(QUESTION)
@@ -252,7 +252,8 @@ def test_the_scale_is_shown_and_learned_anew_for_one_user_only(
     assert "60 unlabeled questions" in other.words(".scale > p")[0]
 
     page.tab.get_by_role("button", name="Use the scale of the index").click()
-    page.tab.wait_for_selector(".scale >> text=60")
+    page.tab.wait_for_selector("#progress >> text=The scale of the index is in use again.")
+    page.tab.wait_for_selector(".scale >> text=60 unlabeled questions")
     page.tab.fill("#pasted textarea", "  \n ")
     page.tab.get_by_role("button", name="Recalibrate for me").click()
     page.tab.wait_for_selector("#progress >> text=There is no question")

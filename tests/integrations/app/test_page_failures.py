@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app_world import FakeAnswerer, Page, open_world, served, write_index
 from commonscale.answering import ChatModelAnswerer, Limits
-from commonscale.app import Library
+from commonscale.app import Handlers, Library, Patience
 from commonscale.core.errors import AnswererError
 from commonscale.encoders import BatchedEncoder
 from tiny_models import save_tiny_clip
@@ -51,6 +52,7 @@ def test_a_slow_model_is_told_of_and_holds_up_nobody(visit: Callable[..., Page],
     slow, quick = visit(), visit()
     answerer.gate = gate = threading.Event()
     slow.begin("A slow question?")
+    slow.tab.wait_for_selector(".prose >> text=You")
     slow.tab.wait_for_selector("#live .note >> text=has not answered yet")
     answerer.gate = None
     quick.ask("A quick question?")
@@ -65,7 +67,13 @@ def test_a_model_that_never_answers_is_given_up(
     visit: Callable[..., Page], world: Path, answerer: FakeAnswerer
 ) -> None:
     answerer.gate = gate = threading.Event()
-    with served(open_world(world, answerer), remind=0.1, limit=0.5) as url:
+
+    class Hasty(Handlers):
+        def ask(self, question: str, *others: Any) -> Iterator[dict[str, Any]]:
+            self.patience = Patience(0.1, 0.5) if "moon" in question else Patience()
+            yield from super().ask(question, *others)
+
+    with served(open_world(world, answerer), handlers=Hasty) as url:
         page = visit(url)
         page.ask("Where is the moon?")
         assert "Nothing has come from the language model" in page.words("#live .error")[0]
@@ -73,6 +81,66 @@ def test_a_model_that_never_answers_is_given_up(
         answerer.gate = None
         page.ask("Where is the sun?")
         assert page.words("#live .error") == []
+
+
+def test_a_lost_connection_is_found_again(page: Page, answerer: FakeAnswerer) -> None:
+    answerer.gate = threading.Event()
+    page.begin("Where is the moon?")
+    page.tab.wait_for_selector(".prose >> text=You")
+    page.tab.evaluate("window.old = true")
+    page.context.set_offline(True)
+    # Chromium goes on with what it has already begun to read, so the server ends the stream itself.
+    answerer.gate.set()
+    page.tab.locator("#stop").click(timeout=10_000)
+    page.context.set_offline(False)
+    page.tab.wait_for_function("!window.old && document.querySelector('#question textarea')")
+    page.ask("Where is the sun?")
+    assert "Where is the sun?" in page.words("#live .prose")[0]
+
+
+def test_a_question_whose_answer_cannot_be_shown_is_followed_by_others(
+    visit: Callable[..., Page], library: Library, answerer: FakeAnswerer
+) -> None:
+    class Broken(Handlers):
+        def ask(self, question: str, *others: Any) -> Iterator[dict[str, Any]]:
+            for number, changes in enumerate(super().ask(question, *others)):
+                if number == 1 and "moon" in question:
+                    raise gradio.Error("broken", print_exception=False)
+                yield changes
+
+    gradio = pytest.importorskip("gradio")
+    with served(library, handlers=Broken) as url:
+        page = visit(url)
+        page.begin("Where is the moon?")
+        page.tab.wait_for_selector("text=broken")
+        page.tab.wait_for_selector("#send", state="visible")
+        page.ask("Where is the sun?")
+        assert "Where is the sun?" in page.words("#live .prose")[0]
+
+
+def test_halves_of_characters_are_shown_as_question_marks(page: Page, answerer: FakeAnswerer) -> None:
+    answerer.words = lambda question: "Seen \ud83d [1]"
+    page.ask("Where is the moon?")
+    assert page.words("#live .prose") == ["Seen ? 1"]
+
+
+def test_controls_work_while_the_line_is_full(
+    visit: Callable[..., Page], library: Library, answerer: FakeAnswerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("commonscale.app.page.QUEUED", 1)
+    answerer.gate = threading.Event()
+    with served(library, parallel=1) as url:
+        first, second, third = visit(url), visit(url), visit(url)
+        first.begin("Where is the moon?")
+        first.tab.wait_for_selector(".prose >> text=You")
+        with second.tab.expect_response("**/queue/join*"):
+            second.begin("Where is the sun?")  # waits in line
+        third.begin("Where is the sea?")
+        third.tab.wait_for_selector("text=busy")
+        first.tab.get_by_role("button", name="Stop").click()
+        first.tab.wait_for_selector("#live .note >> text=Stopped.")
+        answerer.gate.set()
+        second.finished("sun")
 
 
 def test_without_calibration_and_without_a_model_it_ranks_by_raw_cosine(
@@ -93,7 +161,7 @@ def test_without_calibration_and_without_a_model_it_ranks_by_raw_cosine(
         page.tab.get_by_role("button", name="Recalibrate for everybody").click()
         page.tab.wait_for_selector("#progress >> text=in use by everybody")
         page.open_tab("Documents")
-        assert page.tab.locator(".ranking.scaled .card").count() == 10
+        page.tab.wait_for_function("document.querySelectorAll('.ranking.scaled .card').length === 10")
         assert page.words("#problems") == [""]
         other = visit(url)
         other.ask("Where is the moon?")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -200,6 +202,7 @@ async def test_who_guesses_has_to_wait() -> None:
         sent: list[dict[str, object]] = []
 
         async def receive() -> dict[str, object]:
+            await asyncio.sleep(0)  # others come in between
             return {"type": "http.request", "body": f"password={password}".encode()}
 
         async def send(message: dict[str, object]) -> None:
@@ -209,6 +212,9 @@ async def test_who_guesses_has_to_wait() -> None:
         await login(scope, receive, send)  # type: ignore[arg-type]
         return sent[0]["status"]  # type: ignore[return-value]
 
+    at_once = await asyncio.gather(*(attempt("wrong", f"2001:db8::{number}") for number in range(50)))
+    assert Counter(at_once) == {403: TRIES, 429: 50 - TRIES}
+    assert await attempt("secret", "2001:db8:0:1::1") == 303
     assert [await attempt("wrong", "a") for _ in range(TRIES)] == [403] * TRIES
     assert await attempt("secret", "a") == 429
     assert await attempt("secret", "b") == 303
