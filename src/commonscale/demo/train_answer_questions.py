@@ -26,6 +26,9 @@ WHOLE_SHARE = 0.12
 SHORT_SHARE = 0.33
 """Share of the questions that name one group only, such as "What color are the fish?": they are learned first."""
 
+_ASKED = (COLOR, *2 * (COUNT, THING, POSITION))
+"""Kinds of facts as often as they are asked for; color is learned with half as many questions."""
+
 _FOREIGN_WORDS = ("what", "where", "is", "the", "a", "of", "red", "who", "xylograph", "zugzwang", "quark", "painted")
 
 
@@ -59,7 +62,7 @@ def ask_about(
         return _ask_for_whole(scene, about, changed, rng)
     if form < WHOLE_SHARE + SHORT_SHARE:
         return _ask_shortly(scene, about, changed, rng)
-    fact = fact_of(about, rng.choice(KINDS), rng.randrange(2), setting=rng.random() < SETTING_NAMED)
+    fact = fact_of(about, rng.choice(_ASKED), rng.randrange(2), setting=rng.random() < SETTING_NAMED)
     fact = _changed(fact, changed, rng)
     return fact.question(rng), fact.answer if fact.matches(scene) else UNKNOWN
 
@@ -73,7 +76,7 @@ def _ask_for_whole(scene: Scene, about: Scene, changes: int, rng: random.Random)
 
 def _ask_shortly(scene: Scene, about: Scene, changes: int, rng: random.Random) -> tuple[str, str]:
     """Ask about one group without naming the other."""
-    fact = _changed(fact_of(about, rng.choice(KINDS), rng.randrange(2), setting=False), changes, rng)
+    fact = _changed(fact_of(about, rng.choice(_ASKED), rng.randrange(2), setting=False), changes, rng)
     kind, target = fact.kind, fact.target
     if kind == THING and target.color == fact.other.color:
         kind = COLOR

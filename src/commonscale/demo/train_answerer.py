@@ -98,8 +98,8 @@ class Settings:
     vision_layers: int = 3
     precision: str = "bfloat16"
     phases: tuple[Phase, ...] = (
-        Phase(500, 0, 0, 12, 8, 1.5e-3, 0.20, (1, 2, 3), 50),
-        Phase(2350, 500, 8, 4, 6, 1e-3, 0.20, (1, 2, 3), 30),
+        Phase(800, 0, 0, 12, 8, 1.5e-3, 0.20, (1, 2, 3), 50),
+        Phase(5000, 900, 8, 4, 6, 1e-3, 0.20, (1, 2, 3), 30),
     )
 
 
