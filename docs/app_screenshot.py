@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-QUESTION = "Which scene shows four blue boats left of three yellow cups on a meadow?"
+QUESTION = "How many blue boats are there to the left of three yellow cups on a meadow?"
 
 
 def main() -> None:
