@@ -34,6 +34,7 @@ def test_missing_langchain_says_what_to_run():
 
 def test_exports():
     assert sorted(commonscale.langchain.__all__) == [
+        "ANSWER_TYPES",
         "CenteredEmbeddings",
         "CommonscaleEmbeddings",
         "ImageKeys",
