@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from threading import Event, Lock, Thread
+import time
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
@@ -12,22 +12,7 @@ import pytest
 from commonscale.answering.opening import one_at_a_time
 from commonscale.core import fair_lock
 from commonscale.core.fair_lock import FairLock
-
-
-def queued(lock: FairLock, count: int) -> None:
-    """Wait until so many threads wait."""
-    pause = Event()
-    for _ in range(30_000):
-        if lock.waiting == count:
-            return
-        pause.wait(0.001)
-    raise AssertionError(f"{lock.waiting} threads wait, not {count}")
-
-
-def started(work: Callable[[], object]) -> Thread:
-    thread = Thread(target=work, daemon=True)
-    thread.start()
-    return thread
+from threads import SECONDS, joined, queued, started
 
 
 def test_whoever_asked_first_is_served_first_and_who_comes_again_last() -> None:
@@ -44,8 +29,7 @@ def test_whoever_asked_first_is_served_first_and_who_comes_again_last() -> None:
             queued(lock, number + 1)
     with lock:  # was the holder just now, and asks again at once
         order.append(5)
-    for thread in threads:
-        thread.join()
+    joined(threads)
     assert order == [0, 1, 2, 3, 4, 5]
     assert lock.waiting == 0
 
@@ -58,11 +42,11 @@ def test_one_thread_is_inside_at_a_time() -> None:
         for _ in range(200):
             with lock:
                 inside += 1
+                time.sleep(0)  # lets others run
                 most = max(most, inside)
                 inside -= 1
 
-    for thread in [started(work) for _ in range(8)]:
-        thread.join()
+    joined([started(work) for _ in range(8)])
     assert (most, inside, lock.waiting) == (1, 0, 0)
 
 
@@ -108,7 +92,7 @@ def test_who_is_interrupted_while_waiting_leaves_the_queue(handed: bool, monkeyp
         with lock:
             served.set()
 
-    started(work).join(30)
+    joined([started(work)])
     assert served.is_set()
 
 
@@ -119,7 +103,7 @@ def test_questions_are_embedded_in_the_order_in_which_they_were_asked(monkeypatc
 
     def encode(questions: Any) -> Any:
         first.set()
-        go.wait(30)
+        assert go.wait(SECONDS)
         order.extend(questions)
         return np.zeros((len(questions), 2))
 
@@ -127,9 +111,8 @@ def test_questions_are_embedded_in_the_order_in_which_they_were_asked(monkeypatc
     threads = []
     for number in range(4):
         threads.append(started(lambda number=number: embed([f"question {number}"])))
-        first.wait(30)
+        assert first.wait(SECONDS)
         queued(lock, number)
     go.set()
-    for thread in threads:
-        thread.join()
+    joined(threads)
     assert order == [f"question {number}" for number in range(4)]

@@ -4,7 +4,7 @@ import io
 import random
 import re
 from collections import defaultdict
-from threading import Event, Thread
+from threading import Event
 
 import numpy as np
 import pytest
@@ -27,6 +27,7 @@ from commonscale.demo.wording import passage  # noqa: E402
 from commonscale.prompting.builder import PromptBuilder  # noqa: E402
 from commonscale.prompting.citations import parse_citations  # noqa: E402
 from commonscale.prompting.items import PreparedPicture, Prompt, PromptItem, SentItem  # noqa: E402
+from threads import SECONDS, joined, queued, started  # noqa: E402
 
 HELD_OUT = scenes_for(Settings())[1]
 SAMPLE = HELD_OUT[:80]
@@ -210,7 +211,7 @@ def test_a_picture_that_is_only_an_address_is_not_looked_at() -> None:
 
 
 def test_questions_are_answered_whole_and_in_the_order_in_which_they_were_asked() -> None:
-    begun, go, pause = Event(), Event(), Event()
+    begun, go = Event(), Event()
     read: list[str] = []
 
     class Slow:
@@ -218,7 +219,7 @@ def test_questions_are_answered_whole_and_in_the_order_in_which_they_were_asked(
 
         def read(self, item: object, questions: list[str]) -> list[Reading]:
             begun.set()
-            go.wait(30)
+            assert go.wait(SECONDS)
             read.extend(questions)
             return [Reading("red", 0.9)]
 
@@ -227,12 +228,9 @@ def test_questions_are_answered_whole_and_in_the_order_in_which_they_were_asked(
     threads = []
     for number in range(4):
         request = Request(f"question {number}", prompt)
-        threads.append(Thread(target=lambda request=request: list(answerer.stream(request)), daemon=True))
-        threads[-1].start()
-        begun.wait(30)
-        while answerer._turn.waiting < number:
-            pause.wait(0.001)
+        threads.append(started(lambda request=request: list(answerer.stream(request))))  # type: ignore[misc]
+        assert begun.wait(SECONDS)
+        queued(answerer._turn, number)
     go.set()
-    for thread in threads:
-        thread.join()
+    joined(threads)
     assert read == [f"question {number}" for number in range(4) for _ in range(2)]
