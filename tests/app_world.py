@@ -34,6 +34,8 @@ EVIL_ID = "<img src=x onerror=\"document.title='taken'\">\"'/passage"
 CHROMIUM = "COMMONSCALE_CHROMIUM"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
+MILLISECONDS = 120_000
+"""How long anything on a page may take: the machine may have much else to do."""
 
 
 class FakeAnswerer:
@@ -156,7 +158,7 @@ class Page:
     def __init__(self, browser: Any, url: str, **context: Any) -> None:
         self.url = url
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})
-        self.context.set_default_timeout(60_000)  # a machine may have much else to do
+        self.context.set_default_timeout(MILLISECONDS)
         self.tab = self.context.new_page()
         self.fetched: list[str] = []
         self.errors: list[str] = []

@@ -58,14 +58,21 @@ class Handlers:
             yield {"notice": render.notices(["Write a question first."])}
             return
         one = session.begin(words[:LONGEST_QUESTION], raw=raw)
-        yield {
-            "thread": render.thread(session),
-            "live": self._live(one),
-            "notice": "",
-            "question": "",
-            "running": True,
-        }
         try:
+            yield from self._told(one, session, k, raw, *bounds)
+        finally:
+            session.asked(one)
+
+    def _told(self, one: Exchange, session: Session, k: float, raw: bool, *bounds: float) -> Iterator[Changes]:
+        try:
+            yield {
+                "session": session,  # kept for so long from now on, also where nothing follows
+                "thread": render.thread(session),
+                "live": self._live(one),
+                "notice": "",
+                "question": "",
+                "running": True,
+            }
             one.choice = choice_of(k, raw, bounds, self.served.index.modalities)
             one.calibration = self._scale_of(session)
             yield from self._answer(one, session, one.choice)
@@ -86,11 +93,10 @@ class Handlers:
                 moved = one.choice != choice_of(k, raw, bounds, self.served.index.modalities)
             except CommonscaleError:
                 moved = True  # ranking says why not
-            if moved or one.calibration is not self._scale_of(session):
+            if one.rankings is not None and (moved or one.calibration is not self._scale_of(session)):
                 changes |= self.rank(session, k, raw, *bounds)
             changes["hits"] = render.hits(one)
-        now = session.current
-        return {**changes, "running": now is not None and not now.over}
+        return {**changes, "running": session.asking is not None}
 
     def _answer(self, one: Exchange, session: Session, choice: Choice) -> Iterator[Changes]:
         answering = self.served.answering(session.calibration)
@@ -111,11 +117,12 @@ class Handlers:
 
     def stop(self, session: Session) -> Changes:
         """Wait no longer for an answer. Until its last step is done, the page could take no other question."""
-        one = session.current
-        if one is None or one.over:
+        one = session.asking
+        if one is None:
             return {"running": False}
-        one.end(note="Stopped.")
-        return {"live": self._live(one)}
+        if not one.over:
+            one.end(note="Stopped.")
+        return {"live": self._live(session.current)}
 
     def rank(self, session: Session, k: float, raw: bool, *bounds: float) -> Changes:
         """Rank the last question anew, because a control was moved."""
@@ -124,21 +131,23 @@ class Handlers:
             choice = choice_of(k, raw, bounds, self.served.index.modalities)
             if one is None or not one.over or one.rankings is None:
                 return {"notice": ""}
-            one.rankings = self.served.answering(session.calibration).rankings(
+            # Taken before, so that a scale that changes meanwhile is seen as another one.
+            own, scale = session.calibration, self._scale_of(session)
+            one.rankings = self.served.answering(own).rankings(
                 one.searched or one.question, k=choice.k, quotas=choice.quotas
             )
-            one.choice, one.calibration = choice, self._scale_of(session)
+            one.choice, one.calibration = choice, scale
         except Exception as error:  # noqa: BLE001
             return {"notice": render.notices([self._sentence(error)])}
         return {"hits": render.hits(one), "notice": ""}
 
     def clear(self, session: Session) -> Changes:
         """Begin a new conversation."""
-        answering = session.current is not None and not session.current.over
-        if session.current is not None and answering:
-            session.current.end()
+        if session.asking is not None:
+            session.asking.end()
         session.forget()
-        return {"thread": "", "live": "", "hits": "", "notice": "", **({} if answering else {"running": False})}
+        changes: Changes = {"thread": "", "live": "", "hits": "", "notice": ""}
+        return changes if session.asking is not None else {**changes, "running": False}
 
     def scale(self, session: Session) -> Changes:
         """Show the calibration."""
@@ -159,7 +168,7 @@ class Handlers:
         try:
             for step in recalibrate(self.served, text, save=save):
                 if isinstance(step, Progress):
-                    yield {"progress": progress(step)}
+                    yield {"session": session, "progress": progress(step)}
                     continue
                 session.scores, session.calibration = (None, None) if save else (step.scores, step.calibration)
                 said = "The new scale is in use by everybody." if save else "The new scale is in use, for you alone."

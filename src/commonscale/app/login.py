@@ -97,7 +97,8 @@ def _network(scope: Scope) -> str:
         known = ip_address(address)
     except ValueError:
         return address
-    return address if known.version == 4 else str(ip_network((int(known) >> 64 << 64, 64)))
+    known = getattr(known, "ipv4_mapped", None) or known  # as a server of both kinds names an IPv4 address
+    return str(known) if known.version == 4 else str(ip_network((int(known) >> 64 << 64, 64)))
 
 
 def _digest(words: str) -> bytes:

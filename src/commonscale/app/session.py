@@ -88,12 +88,14 @@ class Session:
     Attributes:
         past: earlier exchanges, oldest first.
         current: the last one, None before the first.
+        asking: the one that the browser still waits for, which may be over already; None while it takes a question.
         calibration: a scale of their own, None for that of the index.
         scores: the scores of the questions that it was learned from.
     """
 
     past: list[Exchange] = field(default_factory=list)
     current: Exchange | None = None
+    asking: Exchange | None = None
     calibration: Calibration | None = None
     scores: BestScores | None = None
 
@@ -104,8 +106,13 @@ class Session:
             self.current.put_away()
             self.past = [*self.past, self.current][-HISTORY:]
             number = self.current.number + 1
-        self.current = Exchange(number, question, raw=raw)
+        self.current = self.asking = Exchange(number, question, raw=raw)
         return self.current
+
+    def asked(self, one: Exchange) -> None:
+        """Note that nothing more is told of an exchange; if another one has begun, that one is waited for."""
+        if self.asking is one:
+            self.asking = None
 
     @property
     def turns(self) -> tuple[Turn, ...]:

@@ -24,17 +24,20 @@ pytestmark = [
 ]
 
 
-def test_a_model_that_cannot_be_reached_or_breaks_off(page: Page, library: Library, answerer: FakeAnswerer) -> None:
+def test_a_model_that_cannot_be_reached_or_breaks_off(
+    page: Page, library: Library, answerer: FakeAnswerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("langchain_openai")
-    library.answerer = ChatModelAnswerer.from_name(
+    unreachable = ChatModelAnswerer.from_name(
         "openai:gpt-test", base_url="http://127.0.0.1:9/v1", api_key="sk-secret", limits=Limits(first=10, total=10)
     )
+    monkeypatch.setattr(library, "answerer", unreachable)
     page.ask("Where is the moon?")
     assert "No answer" in page.words("#live .error")[0]
     assert "openai:gpt-test cannot be reached at 'http://127.0.0.1:9/v1'" in page.words("#live .error")[0]
     assert "sk-secret" not in page.tab.content()
     assert page.words(".scaled .card")
-    library.answerer = answerer
+    monkeypatch.setattr(library, "answerer", answerer)
     answerer.error = AnswererError("the connection broke off")
     page.ask("Where is the sun?")
     assert page.words("#live .error") == ["The answer broke off\n\nThe connection broke off."]
@@ -91,7 +94,7 @@ def test_a_lost_connection_is_found_again(page: Page, answerer: FakeAnswerer) ->
     page.context.set_offline(True)
     # Chromium goes on with what it has already begun to read, so the server ends the stream itself.
     answerer.gate.set()
-    page.tab.locator("#stop").click(timeout=10_000)
+    page.tab.locator("#stop").click()
     page.context.set_offline(False)
     page.tab.wait_for_function("!window.old && document.querySelector('#question textarea')")
     page.ask("Where is the sun?")

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app_world import EVIL_ID, FakeAnswerer, Page, open_world, served
+from app_world import EVIL_ID, MILLISECONDS, FakeAnswerer, Page, open_world, served
 from commonscale.app import Library
 from commonscale.app.cards import key_of
 
@@ -77,7 +77,7 @@ def test_a_script_that_gets_into_the_page_does_not_run(page: Page) -> None:
     refused = "Content Security Policy"
     page.tab.wait_for_function("document.querySelector('img[src^=data]').complete")
     while len([error for error in page.errors if refused in error]) < 3:
-        page.tab.wait_for_event("console", timeout=60_000)
+        page.tab.wait_for_event("console", timeout=MILLISECONDS)
     assert len([error for error in page.errors if refused in error]) == 3
     assert page.tab.title() == "Commonscale"
 
@@ -175,6 +175,7 @@ def test_a_password_stands_before_everything(
             assert get(f"{url}/{path}").status_code == 401, path
         assert post(f"{url}/gradio_api/queue/join", json={}).status_code == 401
         context = browser.new_context()  # type: ignore[attr-defined]
+        context.set_default_timeout(MILLISECONDS)
         tab = context.new_page()
         tab.goto(url)
         assert tab.url == f"{url}/login"

@@ -215,6 +215,10 @@ async def test_who_guesses_has_to_wait() -> None:
     at_once = await asyncio.gather(*(attempt("wrong", f"2001:db8::{number}") for number in range(50)))
     assert Counter(at_once) == {403: TRIES, 429: 50 - TRIES}
     assert await attempt("secret", "2001:db8:0:1::1") == 303
+    # IPv4 addresses, as a server of both kinds names them, are no network.
+    assert [await attempt("wrong", "::ffff:192.0.2.1") for _ in range(TRIES)] == [403] * TRIES
+    assert await attempt("secret", "192.0.2.1") == 429
+    assert await attempt("secret", "::ffff:192.0.2.2") == 303
     assert [await attempt("wrong", "a") for _ in range(TRIES)] == [403] * TRIES
     assert await attempt("secret", "a") == 429
     assert await attempt("secret", "b") == 303
