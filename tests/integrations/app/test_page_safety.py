@@ -38,6 +38,10 @@ def test_what_documents_and_models_say_is_only_ever_text(page: Page, answerer: F
     many = page.tab.locator("#documents-slider input[type=range]")
     many.fill("30")
     many.dispatch_event("pointerup")
+    # All pictures, whatever their ranks, so that also the one that claims a path is among them.
+    pictures = page.tab.locator("#least-image input[type=range]")
+    pictures.fill("13")
+    pictures.dispatch_event("pointerup")
     page.ask("two red evil cups <img src=x onerror=\"document.title='taken'\">")
     page.ask("two red evil cups ${document.title='taken'}")
     evil = page.tab.locator(f"[id='hit-{key_of(EVIL_ID)}']")
