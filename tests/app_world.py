@@ -34,7 +34,7 @@ EVIL_ID = "<img src=x onerror=\"document.title='taken'\">\"'/passage"
 CHROMIUM = "COMMONSCALE_CHROMIUM"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
-MILLISECONDS = 120_000
+MILLISECONDS = 60_000
 """How long anything on a page may take: the machine may have much else to do."""
 
 
